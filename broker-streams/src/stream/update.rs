@@ -1,10 +1,12 @@
 //! Changes of the configuration.
 
+use super::limits::REMOVED_ONE_BY_ONE;
 use super::open::{input, output};
-use super::{Context, Stream, store_error};
+use super::{Consumers, Context, Stream, store_error};
 use crate::config::StreamConfig;
 use crate::error::ApiError;
 use crate::filters::Filters;
+use crate::store::StorageError;
 
 impl Stream {
     /// Replaces the configuration by one that may replace it, as the checks of the API decide, and enforces its limits.
@@ -33,10 +35,24 @@ impl Stream {
             self.recover_schedules(context.now).map_err(store_error)?;
         }
         self.update_feeds(&old, context.now).map_err(store_error)?;
-        self.enforce_limits(None, context.consumers).map_err(store_error)?;
+        let mut consumers =
+            Brief { consumers: &mut *context.consumers, remaining: REMOVED_ONE_BY_ONE };
+        let enforced = self.enforce_new_limits(&old, &mut consumers);
+        if consumers.remaining == 0 {
+            context.consumers.cleared(b"");
+        }
+        enforced.map_err(store_error)
+    }
+
+    fn enforce_new_limits(
+        &mut self,
+        old: &StreamConfig,
+        consumers: &mut dyn Consumers,
+    ) -> Result<(), StorageError> {
+        self.enforce_limits(None, consumers)?;
         let (max, before) = (self.config.max_messages_per_subject, old.max_messages_per_subject);
         if max > 0 && (before <= 0 || max < before) {
-            self.enforce_subject_limits(max.unsigned_abs(), context).map_err(store_error)?;
+            self.enforce_subject_limits(max.unsigned_abs(), consumers)?;
         }
         Ok(())
     }
@@ -45,8 +61,8 @@ impl Stream {
     fn enforce_subject_limits(
         &mut self,
         max: u64,
-        context: &mut Context<'_>,
-    ) -> Result<(), crate::store::StorageError> {
+        consumers: &mut dyn Consumers,
+    ) -> Result<(), StorageError> {
         let mut above = Vec::new();
         self.storage.for_each_subject(&Filters::default(), &mut |subject, state| {
             if state.messages > max {
@@ -54,8 +70,32 @@ impl Stream {
             }
             true
         });
-        above
-            .iter()
-            .try_for_each(|subject| self.enforce_subject_limit(subject, max, context.consumers))
+        above.iter().try_for_each(|subject| self.enforce_subject_limit(subject, max, consumers))
+    }
+}
+
+/// Consumers that are notified of the first removals only, and count again after the others: a lower limit may remove all
+/// messages of the stream.
+struct Brief<'a> {
+    consumers: &'a mut dyn Consumers,
+    remaining: u64,
+}
+
+impl Consumers for Brief<'_> {
+    fn is_wanted(&self, subject: &[u8]) -> bool {
+        self.consumers.is_wanted(subject)
+    }
+
+    fn removed(&mut self, sequence: u64, subject: &[u8]) {
+        self.remaining -= 1;
+        self.consumers.removed(sequence, subject);
+    }
+
+    fn cleared(&mut self, subject: &[u8]) {
+        self.consumers.cleared(subject);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.remaining == 0 || self.consumers.is_empty()
     }
 }

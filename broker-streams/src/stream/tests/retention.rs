@@ -103,6 +103,20 @@ fn a_large_purge_is_reported_at_once() {
 }
 
 #[test]
+fn a_lower_limit_that_removes_many_messages_is_reported_at_once() {
+    for (removed, told) in [(99, (99, 0)), (500, (100, 1))] {
+        let mut bench = Bench::new(StreamConfig::default());
+        for _ in 0..=removed {
+            subjects(&mut bench, "a");
+        }
+        let config = StreamConfig { max_messages: 1, ..bench.stream.config().clone() };
+        bench.with(|stream, context| stream.update(config, context)).unwrap();
+        assert_eq!(bench.stream.state().messages, 1);
+        assert_eq!((bench.told.removed.len(), bench.told.cleared), told);
+    }
+}
+
+#[test]
 fn a_message_is_removed_by_its_sequence() {
     let mut bench = Bench::new(StreamConfig::default());
     subjects(&mut bench, "a b");
