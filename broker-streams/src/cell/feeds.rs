@@ -3,7 +3,7 @@
 use super::{Cell, Change};
 use crate::config::Time;
 use crate::outbox::Outbox;
-use crate::stream::{Incoming, Room};
+use crate::stream::{Context, Incoming, Room, Stream};
 
 /// The subjects by which messages of another stream arrive.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,13 +24,9 @@ impl Cell {
         room: Room,
         out: &mut dyn Outbox,
     ) {
-        let Some(feed) = self.stream.find_feed(reply) else { return };
-        let before = self.stream.state().last_sequence;
-        self.with_stream(now, room, out, |stream, context| {
+        self.with_feed(reply, now, room, out, |stream, feed, context| {
             stream.feed_response(feed, payload, context);
         });
-        self.settle(before, None);
-        self.follow_feeds();
     }
 
     /// Takes a message of another stream; `reply` identifies the feed. What follows from it leaves with [`Self::run`], so
@@ -43,12 +39,24 @@ impl Cell {
         room: Room,
         out: &mut dyn Outbox,
     ) {
-        // A feed that has ended, or was made again: its messages come again.
-        let Some(feed) = self.stream.find_feed(reply) else { return };
-        let before = self.stream.state().last_sequence;
-        self.with_stream(now, room, out, |stream, context| {
+        self.with_feed(reply, now, room, out, |stream, feed, context| {
             stream.feed_message(feed, message, context);
         });
+    }
+
+    /// Calls the stream with the feed that a subject identifies, unless it has ended, or was made again and receives its messages
+    /// again.
+    fn with_feed(
+        &mut self,
+        reply: &str,
+        now: Time,
+        room: Room,
+        out: &mut dyn Outbox,
+        call: impl FnOnce(&mut Stream, usize, &mut Context<'_>),
+    ) {
+        let Some(feed) = self.stream.find_feed(reply) else { return };
+        let before = self.stream.state().last_sequence;
+        self.with_stream(now, room, out, |stream, context| call(stream, feed, context));
         self.settle(before, None);
         self.follow_feeds();
     }
