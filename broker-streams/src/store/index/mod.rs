@@ -173,6 +173,12 @@ impl Index {
             }
             return;
         }
+        if let Some(literals) = filters.literals() {
+            let mut found =
+                literals.iter().filter_map(|text| Some((text, self.subjects.find(text)?)));
+            found.all(|(text, id)| visit(text, self.subjects.state(id)));
+            return;
+        }
         let selected = |text: &[u8]| filters.is_all() || filters.matches(text);
         for (_, text, state) in self.subjects.iter() {
             if selected(text) && !visit(text, state) {

@@ -80,6 +80,11 @@ impl Selections {
 impl Selection {
     fn new(subjects: &Subjects, filters: &Filters) -> Self {
         let mut ids = Bits::default();
+        if let Some(literals) = filters.literals() {
+            let found = literals.iter().filter_map(|text| subjects.find(text));
+            found.for_each(|id| ids.insert(id as usize));
+            return Self { filters: filters.clone(), ids };
+        }
         for (id, text, _) in subjects.iter() {
             if filters.matches(text) {
                 ids.insert(id as usize);
