@@ -1,6 +1,7 @@
 //! Messages of clients inside the process.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
@@ -47,6 +48,8 @@ pub struct RawMessage<'a> {
     pub(crate) body: Option<&'a [u8]>,
     /// The memory of `body`, if receivers may share it.
     pub(crate) shared: Option<&'a Bytes>,
+    /// The client that sent it, if a handler is told.
+    pub(crate) sender: Option<NonZeroU64>,
 }
 
 impl<'a> RawMessage<'a> {
@@ -61,7 +64,8 @@ impl<'a> RawMessage<'a> {
     }
 
     pub(crate) fn from_parts(subject: &'a [u8], payload: &'a [u8]) -> Self {
-        Self { subject, reply: &[], headers: &[], payload, body: Some(payload), shared: None }
+        let (body, shared, sender) = (Some(payload), None, None);
+        Self { subject, reply: &[], headers: &[], payload, body, shared, sender }
     }
 
     /// Sets the reply subject.

@@ -126,6 +126,19 @@ pub(crate) enum SubjectRule {
     Reserved,
     /// A service of the server.
     Service,
+    /// A request to the API of streams, whose handler is told who sends it.
+    Api,
+}
+
+/// The API of streams.
+const API: &[u8] = b"$JS.API.";
+/// The requests of it that streams and consumers themselves answer: they are frequent, and nobody is told of them.
+const API_OF_STREAMS: [&[u8]; 2] = [b"CONSUMER.MSG.NEXT.", b"DIRECT.GET."];
+
+/// Returns true for a request to the API of streams whose handler is told who sends it.
+pub(crate) fn is_api_request(subject: &[u8]) -> bool {
+    let rest = subject.strip_prefix(API);
+    rest.is_some_and(|rest| !API_OF_STREAMS.iter().any(|prefix| rest.starts_with(prefix)))
 }
 
 /// Services in every account but the system account.
@@ -175,6 +188,20 @@ pub(crate) fn rule(subject: &[u8], is_system: bool) -> SubjectRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_that_streams_answer_are_no_api_requests() {
+        for (subject, expected) in [
+            ("$JS.API.INFO", true),
+            ("$JS.API.STREAM.CREATE.S", true),
+            ("$JS.API.CONSUMER.MSG.NEXT.S.C", false),
+            ("$JS.API.CONSUMER.INFO.S.C", true),
+            ("$JS.API.DIRECT.GET.S", false),
+            ("$JS.ACK.S.C.1.1.1.1.0", false),
+        ] {
+            assert_eq!(is_api_request(subject.as_bytes()), expected, "{subject}");
+        }
+    }
 
     #[test]
     fn only_the_server_reports_and_services_exist_in_every_account() {

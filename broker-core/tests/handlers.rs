@@ -609,3 +609,28 @@ fn waiting_for_room_in_a_handler_queue_is_woken() {
     let mut done = pin!(client.wait_for_room("jobs"));
     assert_eq!(done.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())));
 }
+
+#[test]
+fn a_handler_of_the_api_of_streams_learns_who_asks() {
+    let mut world = World::new();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&told);
+    let handler = world.broker.handle_as_server("$G", move |message, context| {
+        let sender = context.describe_sender(message).map(|json| String::from_utf8(json).unwrap());
+        noted.lock().unwrap().push(sender);
+    });
+    handler.subscribe("$JS.API.>", None).unwrap();
+    handler.subscribe("other", None).unwrap();
+    let mut wire = world.join();
+    world.send(&mut wire, "PUB $JS.API.INFO 0\r\n\r\nPUB other 0\r\n\r\n");
+    world.send(&mut wire, "PUB $JS.API.DIRECT.GET.S 0\r\n\r\n");
+    let traced = "NATS/1.0\r\nNats-Trace-Dest: t\r\n\r\n";
+    let size = traced.len();
+    world.send(&mut wire, format!("HPUB $JS.API.INFO {size} {size}\r\n{traced}\r\n"));
+    let told = told.lock().unwrap();
+    let client: serde_json::Value = serde_json::from_str(told[0].as_deref().unwrap()).unwrap();
+    assert_eq!((&client["acc"], &client["kind"]), (&"$G".into(), &"Client".into()));
+    assert!(client["id"].as_u64().is_some() && client["start"].as_str().is_some(), "{client}");
+    assert_eq!(told[1..3], [None, None]);
+    assert!(told[3].is_some(), "also if the message is traced");
+}

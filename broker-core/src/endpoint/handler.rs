@@ -11,6 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 
@@ -107,6 +108,8 @@ struct Record {
     body: Body,
     /// The number of handlers that have published because of the same message before.
     hops: u8,
+    /// The client that sent the message, if [`Sending`] names one.
+    sender: Option<NonZeroU64>,
 }
 
 enum Body {
@@ -147,6 +150,7 @@ impl Buffer {
             header_len: message.headers().len(),
             body,
             hops,
+            sender: SENDER.get(),
         };
         let (_, bytes) = record.sizes();
         self.records.push(record);
@@ -171,7 +175,8 @@ impl Buffer {
             Body::Shared(bytes) => (&bytes[..], Some(bytes)),
         };
         let (headers, payload) = body.split_at_checked(record.header_len)?;
-        let message = RawMessage { subject, reply, headers, payload, body: Some(body), shared };
+        let (body, sender) = (Some(body), record.sender);
+        let message = RawMessage { subject, reply, headers, payload, body, shared, sender };
         Some((message, record.hops, bytes))
     }
 
@@ -447,6 +452,29 @@ impl Destination for HandlerQueue {
     }
 }
 
+/// While it exists, handlers are told which client sends the messages that this thread delivers to them.
+pub(crate) struct Sending {
+    before: Option<NonZeroU64>,
+}
+
+impl Sending {
+    /// Begins the delivery of messages of a client.
+    pub(crate) fn begin(client: u64) -> Self {
+        Self { before: SENDER.replace(NonZeroU64::new(client)) }
+    }
+
+    /// Begins the delivery of messages whose sender handlers are not told.
+    pub(crate) fn nobody() -> Self {
+        Self { before: SENDER.take() }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        SENDER.set(self.before);
+    }
+}
+
 /// The handlers that this thread has yet to run.
 #[derive(Default)]
 struct ToRun {
@@ -459,6 +487,8 @@ thread_local! {
     /// The number of handlers that have published because of the message that this thread handles; 0 outside
     /// of handlers. Kept per thread and not in the scratch space: a handler may publish by a client of its own.
     static HOPS: Cell<u8> = const { Cell::new(0) };
+    /// The client whose message this thread delivers, if handlers are told.
+    static SENDER: Cell<Option<NonZeroU64>> = const { Cell::new(None) };
     static TO_RUN: RefCell<ToRun> = RefCell::default();
 }
 

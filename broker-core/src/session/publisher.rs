@@ -8,7 +8,7 @@
 use super::member::Member;
 use super::server::{publish_event, publish_from_server};
 use crate::account::{Account, Requester, is_marked};
-use crate::endpoint::{Endpoint, Run, Scratch, Sender, Subscription};
+use crate::endpoint::{Endpoint, Run, Scratch, Sender, Sending, Subscription};
 use crate::error::ClientFault;
 use crate::interest::{Known, MatchCache, Matches, PrefetchedBatch};
 use crate::message::RawMessage;
@@ -26,7 +26,7 @@ use crate::shared::Shared;
 use crate::subject::{Choices, Mapped, Subject};
 use crate::subject_counts::{SubjectCounter, SubjectCounters, Verdict};
 use crate::sync::{Arc, Ordering};
-use crate::system::{ServiceRequest, SubjectRule, rule};
+use crate::system::{ServiceRequest, SubjectRule, is_api_request, rule};
 
 /// The state that one session needs to publish.
 pub(super) struct Publisher {
@@ -256,6 +256,8 @@ impl Publisher {
         }
         let run = Run { subject, parsed: run.parsed.filter(|_| mapped.is_none()), ..*run };
         let verdict = self.counting.judge(endpoint.permissions.load().as_ref(), subject);
+        let is_told = subject_rule(account, endpoint, run.subject) == SubjectRule::Api;
+        let _sending = is_told.then(|| Sending::begin(endpoint.id));
         for message in run.messages {
             if let Err(fault) = may_pass(account, endpoint, verdict, &run, message, scratch) {
                 trace.set_ingress_error(fault.answer().0.as_deref().unwrap_or_default());
@@ -415,6 +417,8 @@ impl Pass<'_> {
             deliver_known(member, run, known.matches, random, services, scratch, unanswered);
             return;
         }
+        let is_told = subject_rule(account, endpoint, run.subject) == SubjectRule::Api;
+        let _sending = is_told.then(|| Sending::begin(endpoint.id));
         for message in run.messages {
             if let Err(fault) = may_pass(account, endpoint, known.verdict, run, message, scratch) {
                 observer.refused(&fault, scratch);
@@ -549,6 +553,8 @@ fn subject_rule(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> Subje
         rule(subject, account.is_system)
     } else if is_subject_of_servers(subject, || account.is_system) {
         SubjectRule::Reserved
+    } else if is_api_request(subject) {
+        SubjectRule::Api
     } else {
         SubjectRule::Plain
     }

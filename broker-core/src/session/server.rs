@@ -90,6 +90,7 @@ pub(super) fn publish_event(
         payload: &payload,
         body: None,
         shared: None,
+        sender: None,
     };
     let mut matches = Matches::default();
     account.interest.collect(&subject, &mut matches);

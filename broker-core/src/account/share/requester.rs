@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::Context;
+use crate::auth::Identity;
 use crate::endpoint::Endpoint;
 use crate::go_json;
 use crate::sync::Ordering;
@@ -41,6 +42,13 @@ pub(crate) struct Requester {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) cluster: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) issuer_key: String,
+    /// The name in the token of the user.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) name_tag: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) kind: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) client_type: String,
@@ -52,8 +60,9 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Requester {
-    /// Describes a client of an account: the account and the round trip, and the rest if it is `detailed`.
-    // NATS 2.14: client.go getClientInfo.
+    /// Describes a client of an account: the account and the round trip, and the rest if it is `detailed`. The reference adds
+    /// the token of the user, which is nobody else's business.
+    // NATS 2.14: client.go getClientInfo, events.go issuerForClient.
     pub(crate) fn of(
         endpoint: &Endpoint,
         account: &str,
@@ -66,6 +75,10 @@ impl Requester {
             return brief;
         }
         let info = endpoint.client_info.load_full().unwrap_or_default();
+        let identity = info.identity.as_deref();
+        let issuer = |one: &Identity| one.issuer_key.as_deref().unwrap_or(account).to_owned();
+        let name_tag = |one: &Identity| one.name_tag.as_deref().unwrap_or_default().to_owned();
+        let tags = |one: &Identity| one.tags.iter().map(|tag| tag.to_string()).collect();
         let age = context.clock.now().saturating_duration_since(endpoint.since);
         let start = context.clock.wall().checked_sub(age).unwrap_or(UNIX_EPOCH);
         Self {
@@ -78,6 +91,9 @@ impl Requester {
             version: info.version.to_string(),
             server: context.server_name.to_string(),
             cluster: context.cluster.load().as_deref().cloned().unwrap_or_default(),
+            issuer_key: identity.map(issuer).unwrap_or_default(),
+            name_tag: identity.map(name_tag).unwrap_or_default(),
+            tags: identity.map(tags).unwrap_or_default(),
             kind: "Client".to_owned(),
             client_type: match endpoint.transport {
                 TransportInfo::Websocket(_) => "websocket".to_owned(),

@@ -10,7 +10,7 @@ use crate::account::{
     Account, Asked, Context, Given, Outcome, ReplySubjects, Requester, Response, ServiceImport,
     to_json,
 };
-use crate::endpoint::{Endpoint, Run, Sender};
+use crate::endpoint::{Endpoint, Run, Sender, Sending};
 use crate::header_block;
 use crate::limits::{SERVICE_HOPS, SHARED_PAYLOAD_MIN_BYTES};
 use crate::proto::{Publish, encode};
@@ -149,6 +149,8 @@ impl Passage<'_> {
         let from = Sender { is_served: true, ..requesting.endpoint.as_sender() };
         let mut taken = Reached::from_elem(false, messages.len());
         let (exporter, hop) = (self.exporter, Some(self.hop));
+        // The description of the sender is in the headers.
+        let _sending = Sending::nobody();
         requesting.deliver_in(exporter, from, self.subject, &rewritten, hop, &mut taken);
         drop(rewritten);
         requesting.state.keep_memory(memory);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::account::{Requester, to_json};
 use crate::endpoint::{Handle, HandlerQueue, Scratch};
 use crate::message::RawMessage;
 use crate::proto::Publish;
@@ -42,6 +43,18 @@ impl HandlerContext<'_> {
     ) -> Result<(), PublishError> {
         let answer = request.answer(payload).ok_or(PublishError::NoReply)?;
         self.publish(&answer)
+    }
+
+    /// Describes the client that sent a message, as the JSON by which services of other accounts know their requesters.
+    /// `None` unless it is a request to the API of streams that a client of this server has sent to this account; another
+    /// account and another server add such a description to the headers.
+    // NATS 2.14: client.go getClientInfo.
+    pub fn describe_sender(&self, message: &RawMessage<'_>) -> Option<Vec<u8>> {
+        let shared = &self.link.shared;
+        let endpoint = shared.endpoint(message.sender?.get())?;
+        let account = endpoint.membership.load();
+        let account = account.as_ref().map_or("", |one| &**one.account());
+        Some(to_json(&Requester::of(&endpoint, account, true, &shared.context)))
     }
 
     /// Returns the working memory of the call, for a [`ServerPublisher`](crate::ServerPublisher). It is flushed when the
