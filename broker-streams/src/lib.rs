@@ -8,6 +8,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | [`limits`] | bounds of queues and memory |
+//! | [`latency`] | how long messages wait |
 //! | [`go`] | texts and JSON as programs in Go write and read them |
 //! | [`error`] | the errors of the API, with their codes and texts |
 //! | [`config`] | configurations of streams and consumers |
@@ -27,6 +28,7 @@ pub mod consumer;
 pub mod error;
 pub mod filters;
 pub mod go;
+pub mod latency;
 pub mod limits;
 pub mod outbox;
 mod random;

@@ -166,8 +166,13 @@ impl Observer {
             has_account = true;
             has_stream |= streams.contains_key(stream);
             let checked = streams.into_iter().filter(|(one, _)| stream.is_empty() || one == stream);
-            for (one, _) in checked.filter(|(_, health)| *health == StreamHealth::NotRecovered) {
-                let error = format!("JetStream stream '{name} > {one}' could not be recovered");
+            for (one, health) in checked {
+                let why = match health {
+                    StreamHealth::Served => continue,
+                    StreamHealth::WriteFailed(error) => format!("write error: {error}"),
+                    StreamHealth::NotRecovered => "could not be recovered".to_owned(),
+                };
+                let error = format!("JetStream stream '{name} > {one}' {why}");
                 let (account, stream) = (name.clone(), one);
                 let error = HealthError { account, stream, ..HealthError::new("STREAM", error) };
                 errors.push(error);

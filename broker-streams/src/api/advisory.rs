@@ -3,8 +3,8 @@
 
 use broker_core::go_json;
 use serde::Serialize;
-use serde_json::Value;
 
+use super::client::ClientInfo;
 use super::host::{ApiRequest, Host};
 use super::response::send_to;
 use crate::config::Time;
@@ -27,7 +27,7 @@ struct Event<'a, B> {
 #[derive(Serialize)]
 struct Audit<'a> {
     server: &'a str,
-    client: Option<Value>,
+    client: ClientInfo<'a>,
     subject: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     request: &'a str,
@@ -51,24 +51,15 @@ pub(super) fn audit(
     if !out.has_interest(AUDIT.as_bytes(), None) {
         return;
     }
+    let server = &host.identity().server;
     let body = Audit {
-        server: &host.identity().server,
-        client: client(request.client),
+        server,
+        client: ClientInfo::of(request, server),
         subject: request.subject,
         request: &String::from_utf8_lossy(request.payload),
         response: &String::from_utf8_lossy(answer),
     };
     publish(host, AUDIT, ("io.nats.jetstream.advisory.v1.api_audit", body), now, out);
-}
-
-/// Returns the client information of advisories, which has no credentials.
-// NATS 2.14: events.go forAdvisory.
-fn client(json: &[u8]) -> Option<Value> {
-    let mut client: Value = serde_json::from_slice(json).ok()?;
-    let members = client.as_object_mut()?;
-    members.remove("jwt");
-    members.remove("alts");
-    Some(client)
 }
 
 /// A change of a stream.
@@ -98,6 +89,30 @@ pub(super) fn stream_action(
         let kind = "io.nats.jetstream.advisory.v1.stream_action";
         publish(host, &subject, (kind, body), now, out);
     }
+}
+
+#[derive(Serialize)]
+struct LimitReached<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: String,
+    timestamp: Time,
+    server: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    domain: &'a str,
+    dropped: u64,
+}
+
+/// Returns the advisory that requests were dropped by a server with a name in a domain.
+pub(crate) fn limit_reached(
+    (server, domain): (&str, &str),
+    id: String,
+    dropped: u64,
+    timestamp: Time,
+) -> Vec<u8> {
+    let kind = "io.nats.jetstream.advisory.v1.api_limit_reached";
+    let event = LimitReached { kind, id, timestamp, server, domain, dropped };
+    go_json::compact(&event).unwrap_or_default()
 }
 
 fn publish(

@@ -23,6 +23,8 @@ pub struct ApiRequest<'a> {
     pub payload: &'a [u8],
     /// The client, as JSON of the header `Nats-Request-Info`; empty if it is not known. For advisories.
     pub client: &'a [u8],
+    /// The account whose streams the request is about. For advisories.
+    pub account: &'a str,
 }
 
 /// Values of the server that all requests share.

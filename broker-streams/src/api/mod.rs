@@ -5,6 +5,7 @@
 mod account;
 mod advisory;
 mod call;
+mod client;
 mod consumer;
 mod consumer_create;
 mod dispatch;
@@ -16,6 +17,7 @@ mod stream;
 mod stream_change;
 pub mod subject;
 
+pub(crate) use advisory::limit_reached;
 pub(crate) use response::{ClusterInfo, StreamInfo, StreamState};
 pub(crate) use stream::of as stream_info;
 

@@ -2,6 +2,10 @@
 
 use std::collections::VecDeque;
 
+use broker_core::latency::Histogram;
+
+use crate::config::Time;
+use crate::latency;
 use crate::limits::{WAITING_ANSWER_BYTES, WAITING_ANSWERS};
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::Position;
@@ -19,10 +23,16 @@ pub(super) struct Answers {
 struct Waiting {
     /// The position up to which the store must be durable.
     position: Position,
-    reply_len: usize,
-    payload_len: usize,
-    /// It acknowledges a message of a publisher.
-    is_ack: bool,
+    reply_len: u32,
+    payload_len: u32,
+    /// It acknowledges a message of a publisher, which came at this time.
+    acknowledged: Option<Time>,
+}
+
+impl Waiting {
+    fn length(&self) -> usize {
+        self.reply_len as usize + self.payload_len as usize
+    }
 }
 
 impl Answers {
@@ -31,19 +41,36 @@ impl Answers {
         self.waiting.len() >= WAITING_ANSWERS || self.text.len() >= WAITING_ANSWER_BYTES
     }
 
-    pub(super) fn push(&mut self, position: Position, reply: &[u8], payload: &[u8], is_ack: bool) {
+    /// Adds an answer; `acknowledged` is the time of the message that it acknowledges to a publisher.
+    pub(super) fn push(
+        &mut self,
+        position: Position,
+        (reply, payload): (&[u8], &[u8]),
+        acknowledged: Option<Time>,
+    ) {
         self.text.extend_from_slice(reply);
         self.text.extend_from_slice(payload);
-        let (reply_len, payload_len) = (reply.len(), payload.len());
-        self.waiting.push_back(Waiting { position, reply_len, payload_len, is_ack });
+        // Subjects and answers are far shorter than 4 GiB.
+        let length = |text: &[u8]| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let (reply_len, payload_len) = (length(reply), length(payload));
+        self.waiting.push_back(Waiting { position, reply_len, payload_len, acknowledged });
     }
 
-    /// Sends the answers up to a position.
-    pub(super) fn release(&mut self, durable: Position, out: &mut dyn Outbox) {
+    /// Sends the answers up to a position, and measures how long messages have waited for theirs.
+    pub(super) fn release(
+        &mut self,
+        durable: Position,
+        now: Time,
+        waits: &mut Histogram,
+        out: &mut dyn Outbox,
+    ) {
         while let Some(first) = self.waiting.front().copied().filter(|one| one.position <= durable)
         {
             let (reply, payload) = self.text_of(first);
             out.send(&Outgoing { to: reply, subject: reply, payload, ..Outgoing::default() });
+            if let Some(came) = first.acknowledged {
+                latency::note(waits, now.since(came));
+            }
             self.pop();
         }
         self.shrink();
@@ -54,7 +81,7 @@ impl Answers {
     pub(super) fn fail(&mut self, failure: &[u8], out: &mut dyn Outbox) {
         while let Some(first) = self.waiting.front().copied() {
             let (reply, _) = self.text_of(first);
-            if first.is_ack {
+            if first.acknowledged.is_some() {
                 let payload = failure;
                 out.send(&Outgoing { to: reply, subject: reply, payload, ..Outgoing::default() });
             }
@@ -64,14 +91,14 @@ impl Answers {
     }
 
     fn text_of(&self, waiting: Waiting) -> (&[u8], &[u8]) {
-        let end = self.begin + waiting.reply_len + waiting.payload_len;
+        let end = self.begin + waiting.length();
         let text = self.text.get(self.begin..end).unwrap_or_default();
-        text.split_at_checked(waiting.reply_len).unwrap_or_default()
+        text.split_at_checked(waiting.reply_len as usize).unwrap_or_default()
     }
 
     fn pop(&mut self) {
         if let Some(first) = self.waiting.pop_front() {
-            self.begin += first.reply_len + first.payload_len;
+            self.begin += first.length();
         }
     }
 
@@ -106,16 +133,19 @@ mod tests {
     #[test]
     fn answers_leave_in_order_and_not_before_their_position() {
         let (mut answers, mut sent) = (Answers::default(), Sent::default());
+        let (came, mut waits) = (Some(Time(1_000)), Histogram::default());
         for number in 1..=5 {
-            answers.push(number, format!("r{number}").as_bytes(), b"ok", true);
+            answers.push(number, (format!("r{number}").as_bytes(), b"ok"), came);
         }
-        answers.release(0, &mut sent);
-        assert!(sent.0.is_empty());
-        answers.release(3, &mut sent);
+        answers.release(0, Time(2_000), &mut waits, &mut sent);
+        assert!(sent.0.is_empty() && waits.count() == 0);
+        answers.release(3, Time(2_000), &mut waits, &mut sent);
+        assert_eq!((waits.count(), waits.sum.as_nanos()), (3, 3_000));
         let replies: Vec<&str> = sent.0.iter().map(|(reply, _)| &**reply).collect();
         assert_eq!(replies, ["r1", "r2", "r3"]);
-        answers.push(6, b"r6", b"", false);
-        answers.release(9, &mut sent);
+        answers.push(6, (b"r6", b""), None);
+        answers.release(9, Time(2_000), &mut waits, &mut sent);
+        assert_eq!(waits.count(), 5, "that of no message is not measured");
         assert_eq!(sent.0.last(), Some(&("r6".into(), String::new())));
         assert!(answers.waiting.is_empty() && answers.text.is_empty());
     }
@@ -123,8 +153,8 @@ mod tests {
     #[test]
     fn a_failure_is_told_to_publishers_only() {
         let (mut answers, mut sent) = (Answers::default(), Sent::default());
-        answers.push(1, b"publisher", b"ok", true);
-        answers.push(1, b"other", b"ok", false);
+        answers.push(1, (b"publisher", b"ok"), Some(Time(0)));
+        answers.push(1, (b"other", b"ok"), None);
         answers.fail(b"failed", &mut sent);
         assert_eq!(sent.0, [("publisher".into(), "failed".into())]);
         assert!(answers.waiting.is_empty());

@@ -9,6 +9,7 @@ use crate::config::{ConsumerConfig, Retention, Time};
 use crate::consumer::{AckSubject, Consumer, ConsumerInfo, ResetError, Scope, Tick};
 use crate::error::ApiError;
 use crate::filters::Filters;
+use crate::latency;
 use crate::limits::{DELIVERED_BYTES_A_TURN, DELIVERIES_A_TURN};
 use crate::outbox::Outbox;
 use crate::stream::Room;
@@ -210,6 +211,9 @@ impl Cell {
         let Some(member) = consumers.get_mut(ack.consumer) else { return };
         let outcome = member.consumer.ack(view(stream), &ack, reply, payload, now, out);
         member.is_due |= outcome.deliver;
+        if let Some(delivered) = outcome.delivered {
+            latency::note(&mut self.latencies.deliver_to_ack, now.since(delivered));
+        }
         self.after(ack.consumer, now, out);
         if outcome.respond {
             self.answer(reply, b"", out);

@@ -60,7 +60,8 @@ impl Cell {
             return Err(error);
         }
         let durable = self.stream.storage().durable();
-        self.answers.release(durable, out);
+        let waits = &mut self.latencies.publish_to_durable;
+        self.answers.release(durable, now, waits, out);
         self.stream.flush(out);
         let are_all_visible = self.stream.visible() >= self.stream.state().last_sequence;
         self.consumers.visit_awaiting(|member| {

@@ -17,7 +17,7 @@ impl Cell {
         let answer =
             self.with_stream(now, room, out, |stream, context| stream.publish(message, context));
         self.settle(before, Some(message.subject));
-        self.answer_publisher(message.reply, &answer, out);
+        self.answer_publisher(message.reply, &answer, now, out);
         let deadline = self.stream.deadline();
         self.wake_by(deadline);
         self.run(now, out);
@@ -34,7 +34,7 @@ impl Cell {
         }
     }
 
-    fn answer_publisher(&mut self, reply: &[u8], answer: &Answer, out: &mut dyn Outbox) {
+    fn answer_publisher(&mut self, reply: &[u8], answer: &Answer, now: Time, out: &mut dyn Outbox) {
         if reply.is_empty() || matches!(answer, Answer::Nothing) {
             return;
         }
@@ -43,7 +43,7 @@ impl Cell {
         if self.stream.encode(answer, &mut payload) {
             let is_ack = matches!(answer, Answer::Ack(_) | Answer::Flow(_));
             let position = if is_ack { self.stream.storage().position() } else { 0 };
-            self.send_at(position, reply, &payload, is_ack, out);
+            self.send_at(position, (reply, &payload), is_ack.then_some(now), out);
         }
         self.buffer = payload;
     }
@@ -55,24 +55,23 @@ impl Cell {
         if !reply.is_empty() {
             self.journal_progress();
             let position = self.stream.storage().position();
-            self.send_at(position, reply, payload, false, out);
+            self.send_at(position, (reply, payload), None, out);
         }
     }
 
     fn send_at(
         &mut self,
         position: u64,
-        reply: &[u8],
-        payload: &[u8],
-        is_ack: bool,
+        (reply, payload): (&[u8], &[u8]),
+        acknowledged: Option<Time>,
         out: &mut dyn Outbox,
     ) {
         if self.stream.storage().durable() >= position {
             out.send(&Outgoing { to: reply, subject: reply, payload, ..Outgoing::default() });
-        } else if is_ack || !self.answers.is_full() {
+        } else if acknowledged.is_some() || !self.answers.is_full() {
             // A publisher was refused before its message was stored. A client that acknowledges while the disk hangs gets
             // no answer, and acknowledges again.
-            self.answers.push(position, reply, payload, is_ack);
+            self.answers.push(position, (reply, payload), acknowledged);
         }
     }
 

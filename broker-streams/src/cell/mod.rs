@@ -33,6 +33,7 @@ use removals::Removals;
 
 use crate::config::{StorageType, StreamConfig, Time};
 use crate::consumer::View;
+use crate::latency::Latencies;
 use crate::outbox::Outbox;
 use crate::store::StorageError;
 use crate::stream::Stream;
@@ -87,6 +88,7 @@ pub struct Cell {
     compacted_bytes: u64,
     /// Memory for one entry of the journal, or one answer.
     buffer: Vec<u8>,
+    latencies: Latencies,
 }
 
 impl std::fmt::Debug for Cell {
@@ -122,7 +124,18 @@ impl Cell {
             paused_until: Time(0),
             compacted_bytes: 0,
             buffer: Vec::new(),
+            latencies: Latencies::default(),
         }
+    }
+
+    /// Returns how long messages have waited.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    /// Returns how long messages have waited, and begins anew.
+    pub fn take_latencies(&mut self) -> Latencies {
+        std::mem::take(&mut self.latencies)
     }
 
     /// Returns the stream.

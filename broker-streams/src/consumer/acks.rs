@@ -33,7 +33,7 @@ impl Consumer {
         self.note_use(now);
         let was_full = self.is_full();
         let is_known = ack.stream_sequence != 0;
-        let mut outcome = AckOutcome { respond: is_known, deliver: false };
+        let mut outcome = AckOutcome { respond: is_known, ..AckOutcome::default() };
         match payload {
             b"" | b"+ACK" | b"+OK" => outcome.respond &= self.process_ack(ack, true, now, out),
             [b'+', b'N', b'X', b'T', request @ ..] => {
@@ -51,6 +51,7 @@ impl Consumer {
             _ => {}
         }
         outcome.respond &= !reply.is_empty();
+        outcome.delivered = self.acked.take();
         outcome.deliver |= was_full && !self.is_full();
         outcome
     }
@@ -105,6 +106,7 @@ impl Consumer {
         }
         if let Some(pending) = self.pending.remove(sequence) {
             self.changes.pending(sequence);
+            self.acked = Some(pending.time);
             self.move_floor(pending);
         }
     }
@@ -115,7 +117,7 @@ impl Consumer {
             && first <= point.sequence
         {
             lowest = lowest.min(first);
-            self.pending.remove(first);
+            self.acked = self.pending.remove(first).map(|pending| pending.time);
             if self.again.forget(first) {
                 self.changes.counted(first);
             }

@@ -170,6 +170,11 @@ impl Consumer {
         }
     }
 
+    /// Returns the number of messages that were delivered and not acknowledged.
+    pub fn ack_pending(&self) -> u64 {
+        self.pending.len() as u64
+    }
+
     /// Returns the state that `CONSUMER.INFO` responds with. Ends requests that have expired.
     // NATS 2.14: consumer.go infoWithSnapAndReply.
     pub fn info(&mut self, now: Time, out: &mut dyn Outbox) -> ConsumerInfo {

@@ -134,6 +134,8 @@ pub struct Consumer {
     /// Messages that were removed before they were acknowledged, with the number of their deliveries; advisories say so.
     removed: Vec<(pending::Pending, u64)>,
     scratch: deliver::Scratch,
+    /// When the message that is being acknowledged was last delivered.
+    acked: Option<Time>,
 }
 
 /// The effect of a message to an acknowledgement subject.
@@ -143,6 +145,8 @@ pub struct AckOutcome {
     pub respond: bool,
     /// [`Consumer::deliver`] has something to do.
     pub deliver: bool,
+    /// When the message that it acknowledges was last delivered.
+    pub delivered: Option<Time>,
 }
 
 /// The result of [`Consumer::tick`].
@@ -199,6 +203,7 @@ impl Consumer {
             released: Vec::new(),
             removed: Vec::new(),
             scratch: deliver::Scratch::default(),
+            acked: None,
             scope,
             config,
             created,

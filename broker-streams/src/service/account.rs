@@ -117,9 +117,9 @@ impl Account {
 
     fn subscribe(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
-        let handler = self.server.broker.handle_as_server(&self.name, move |message, _| {
+        let handler = self.server.broker.handle_as_server(&self.name, move |message, context| {
             if let Some(account) = weak.upgrade() {
-                let request = QueuedRequest::of(Arc::clone(&account) as _, message);
+                let request = QueuedRequest::of(Arc::clone(&account) as _, message, context);
                 account.server.requests.push(request);
             }
         });
@@ -176,7 +176,10 @@ impl Account {
     }
 
     fn end_streams(&self) {
+        let mut ended = self.server.counters.ended();
         let units = std::mem::take(&mut *write(&self.units));
+        units.values().for_each(|unit| ended.add(&unit.take_latencies()));
+        drop(ended);
         for unit in units.values() {
             unit.stop();
             // Progress of consumers that is not synced yet.
@@ -257,6 +260,7 @@ impl Account {
         name: &str,
     ) -> Result<Option<Cell>, Box<dyn std::error::Error>> {
         let Opened { storage, journal, damage, .. } = directory.open(&self.name, name)?;
+        self.server.counters.note_damages(damage.len());
         for damage in &damage {
             let Damage { file, offset, bytes, sequences } = damage;
             let lost = sequences.map_or_else(String::new, |(first, last)| {
@@ -367,7 +371,10 @@ impl Host for AccountHost<'_> {
 
     fn delete_stream(&mut self, name: &str, now: Time) -> Result<bool, ApiError> {
         let account = self.account;
+        let mut ended = account.server.counters.ended();
         let Some(unit) = write(&account.units).remove(name) else { return Ok(false) };
+        ended.add(&unit.take_latencies());
+        drop(ended);
         unit.stop();
         let mut scratch = Scratch::new();
         let storage = unit.with(&mut scratch, |cell, _, out| {

@@ -5,7 +5,10 @@
 
 mod account;
 mod accounts;
+mod browse;
+mod counters;
 mod directory;
+mod disk_space;
 mod lock;
 mod options;
 mod outbox;
@@ -16,6 +19,8 @@ mod server;
 mod subscriptions;
 mod syncer;
 mod task;
+#[cfg(test)]
+mod tests;
 mod unit;
 mod usage;
 mod viewer;
@@ -29,10 +34,12 @@ use broker_core::Broker;
 use broker_core::endpoint::Scratch;
 
 pub use accounts::AccountSetter;
+pub use browse::{MessagePreview, MessageRange, StreamRow};
+pub use disk_space::disk_space;
 pub use options::Options;
 pub use report::{
-    AccountReport, AccountSelection, ConsumerReport, ReportRoom, StreamHealth, StreamReport,
-    Totals, UsageReport,
+    AccountReport, AccountSelection, ConsumerReport, ReportRoom, ServiceCounts, StreamHealth,
+    StreamReport, Totals, UsageReport,
 };
 pub use viewer::Viewer;
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::api::{ClusterInfo, StreamInfo, StreamState};
 use crate::config::{ConsumerConfig, StreamConfig, Time};
 use crate::consumer::{ConsumerInfo, PriorityGroupState, SequenceInfo};
+use crate::latency::Latencies;
 use crate::stream::FeedInfo;
 
 /// The parts of a report about an account.
@@ -109,12 +110,33 @@ pub struct AccountReport {
 }
 
 /// The health of a stream.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StreamHealth {
     /// The stream is served.
     Served,
+    /// The stream refuses messages, because its store could not be written: the error.
+    WriteFailed(String),
     /// The stream is not served, because its store could not be read.
     NotRecovered,
+}
+
+/// What all streams have done since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ServiceCounts {
+    /// Syncs of files.
+    pub syncs: u64,
+    /// Bytes that were written to files and synced.
+    pub written_bytes: u64,
+    /// Syncs that have failed, after each of which a stream refused messages.
+    pub store_failures: u64,
+    /// Damaged places that were found in stores.
+    pub damages: u64,
+    /// Requests to the API that were dropped, because too many waited.
+    pub dropped_requests: u64,
+    /// Requests to the API that wait.
+    pub waiting_requests: usize,
+    /// How long messages have waited.
+    pub latencies: Latencies,
 }
 
 /// The state of a stream.

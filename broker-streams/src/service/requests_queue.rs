@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 
 use broker_core::endpoint::Scratch;
-use broker_core::{Broker, RawMessage, header_block};
+use broker_core::{Broker, HandlerContext, RawMessage, header_block};
 
 use super::lock::{lock, wait};
 use super::task::Responder;
@@ -35,11 +35,18 @@ pub(super) struct QueuedRequest {
     reply: Box<[u8]>,
     headers: Box<[u8]>,
     payload: Box<[u8]>,
+    /// The description of a client of this server and this account. The headers describe others.
+    client: Option<Vec<u8>>,
 }
 
 impl QueuedRequest {
-    pub(super) fn of(account: Arc<dyn Responder>, message: &RawMessage<'_>) -> Self {
+    pub(super) fn of(
+        account: Arc<dyn Responder>,
+        message: &RawMessage<'_>,
+        context: &HandlerContext<'_>,
+    ) -> Self {
         Self {
+            client: context.describe_sender(message),
             account,
             subject: String::from_utf8_lossy(message.subject()).into_owned(),
             reply: message.reply().unwrap_or_default().into(),
@@ -50,7 +57,8 @@ impl QueuedRequest {
 
     /// Returns the memory that the request takes, in bytes.
     fn size(&self) -> usize {
-        let parts = self.reply.len() + self.headers.len() + self.payload.len();
+        let client = self.client.as_ref().map_or(0, Vec::len);
+        let parts = self.reply.len() + self.headers.len() + self.payload.len() + client;
         size_of::<Self>() + self.subject.len() + parts
     }
 }
@@ -80,6 +88,8 @@ struct State {
     bytes: usize,
     /// The requests that were dropped since the queue was last half empty.
     dropped: usize,
+    /// Those that operators were not told of yet.
+    untold: u64,
     is_ended: bool,
 }
 
@@ -114,6 +124,7 @@ impl State {
         self.count -= 1;
         self.bytes -= dropped.bytes();
         self.dropped += 1;
+        self.untold += 1;
         Some(dropped)
     }
 
@@ -185,11 +196,21 @@ impl Requests {
         drop(waiting);
     }
 
-    /// The thread.
-    pub(super) fn serve(&self, broker: &Broker) {
+    /// Returns the number of requests that wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.state).count
+    }
+
+    /// The thread. `tell_dropped` is called with the number of requests that were dropped meanwhile.
+    pub(super) fn serve(&self, broker: &Broker, tell_dropped: impl Fn(u64)) {
         let mut scratch = Scratch::new();
         while let Some(request) = self.next() {
-            let QueuedRequest { account, subject, reply, headers, payload } = match request {
+            let dropped = std::mem::take(&mut lock(&self.state).untold);
+            if dropped > 0 {
+                tell_dropped(dropped);
+            }
+            let QueuedRequest { account, subject, reply, headers, payload, client } = match request
+            {
                 Work::Request(request) => request,
                 Work::Follow(account) => {
                     account.follow();
@@ -201,7 +222,11 @@ impl Requests {
                 reply: &reply,
                 headers: &headers,
                 payload: &payload,
-                client: header_block::value(&headers, b"Nats-Request-Info").unwrap_or_default(),
+                client: client
+                    .as_deref()
+                    .or_else(|| header_block::value(&headers, b"Nats-Request-Info"))
+                    .unwrap_or_default(),
+                account: account.name(),
             };
             broker.begin(&mut scratch);
             account.serve(&request, &mut scratch);
@@ -246,6 +271,7 @@ mod tests {
             reply: Box::default(),
             headers: Box::default(),
             payload: vec![0; payload].into(),
+            client: None,
         }
     }
 
@@ -308,5 +334,36 @@ mod tests {
         assert_eq!(served(&requests).len(), 63);
         let state = lock(&requests.state);
         assert_eq!((state.count, state.bytes, state.dropped), (0, 0, 0));
+    }
+
+    /// Ends the queue when a request is answered.
+    struct Last(Arc<Requests>);
+
+    impl Responder for Last {
+        fn name(&self) -> &str {
+            "A"
+        }
+
+        fn follow(&self) {}
+
+        fn serve(&self, _request: &ApiRequest<'_>, _scratch: &mut Scratch) {
+            self.0.end();
+        }
+    }
+
+    #[test]
+    fn operators_are_told_what_was_dropped_before_the_next_answer() {
+        let requests = Arc::new(Requests::default());
+        for _ in 0..WAITING_REQUESTS + 3 {
+            let account: Arc<dyn Responder> = Arc::new(Last(Arc::clone(&requests)));
+            requests.push(QueuedRequest { account, ..request("A", 0) });
+        }
+        assert_eq!(requests.waiting(), WAITING_REQUESTS);
+        let clock = (std::time::Instant::now, std::time::SystemTime::now);
+        let broker = Broker::new(broker_core::Options::default(), clock);
+        let told = std::cell::RefCell::new(Vec::new());
+        requests.serve(&broker, |count| told.borrow_mut().push(count));
+        assert_eq!(told.into_inner(), [3]);
+        assert_eq!(requests.waiting(), WAITING_REQUESTS - 1);
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use broker_core::Broker;
+use broker_core::{Broker, RawMessage, Subject};
 
+use super::counters::Counters;
 use super::directory::Directory;
 use super::lock::lock;
 use super::options::Options;
@@ -12,13 +13,16 @@ use super::requests_queue::Requests;
 use super::syncer::Syncer;
 use super::usage::Usages;
 use super::worker::Worker;
-use crate::api::Identity;
+use crate::api::{self, Identity};
 use crate::cell::CellScope;
 use crate::config::{StorageType, Time};
 use crate::error::ApiError;
 use crate::random::{Random, Seeds};
 use crate::store::Storage;
 use crate::stream::{self, OpenBatches};
+
+/// The subject by which operators learn that requests to the API were dropped.
+const LIMIT_REACHED: &str = "$JS.EVENT.ADVISORY.API.LIMIT_REACHED";
 
 /// The state that the streams of all accounts share: the broker, the threads, the directory.
 pub(super) struct Server {
@@ -29,6 +33,7 @@ pub(super) struct Server {
     pub(super) requests: Requests,
     pub(super) usages: Arc<Usages>,
     open_batches: Arc<OpenBatches>,
+    pub(super) counters: Counters,
     directory: Option<Directory>,
     identity: Arc<Identity>,
     handles: Mutex<Vec<JoinHandle<()>>>,
@@ -58,6 +63,7 @@ impl Server {
             requests: Requests::default(),
             usages: Arc::new(Usages::of_server(most.0, most.1)),
             open_batches: Arc::default(),
+            counters: Counters::default(),
             directory,
             identity: Arc::new(identity),
             handles: Mutex::default(),
@@ -65,8 +71,12 @@ impl Server {
             options,
         });
         server.spawn("streams", |server| server.worker.serve(&server.broker))?;
-        server.spawn("streams-sync", |server| server.syncer.serve())?;
-        server.spawn("streams-api", |server| server.requests.serve(&server.broker))?;
+        server.spawn("streams-sync", |server| server.syncer.serve(&server.counters))?;
+        server.spawn("streams-api", |server| {
+            server.requests.serve(&server.broker, |dropped| {
+                server.report_dropped(dropped);
+            });
+        })?;
         Ok(server)
     }
 
@@ -101,6 +111,17 @@ impl Server {
 
     pub(super) fn identity(&self) -> Arc<Identity> {
         Arc::clone(&self.identity)
+    }
+
+    /// Tells operators that requests to the API were dropped, because too many waited.
+    // NATS 2.14: jetstream_api.go apiDispatch, JSAPILimitReachedAdvisory. The reference drops all that wait.
+    fn report_dropped(&self, dropped: u64) {
+        self.counters.note_dropped(dropped);
+        let Ok(subject) = Subject::parse(LIMIT_REACHED) else { return };
+        let Identity { server, domain, .. } = &*self.identity;
+        let json = api::limit_reached((server, domain), self.unique_id(), dropped, self.now());
+        let system = self.broker.system_account();
+        self.broker.publish_from_server(&system, &RawMessage::new(&subject, &json));
     }
 
     /// Returns the bytes that limits of streams reserve, and the most that they may.

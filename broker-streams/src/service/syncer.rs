@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use broker_core::endpoint::Scratch;
 
+use super::counters::Counters;
 use super::lock::{lock, wait};
 use super::task::Task;
 
@@ -39,7 +40,7 @@ impl Syncer {
     }
 
     /// The thread.
-    pub(super) fn serve(&self) {
+    pub(super) fn serve(&self, counters: &Counters) {
         let mut scratch = Scratch::new();
         let mut round = Vec::new();
         while self.take(&mut round) {
@@ -47,6 +48,7 @@ impl Syncer {
                 round.drain(..).filter_map(|unit| Some((unit.begin_sync()?, unit))).collect();
             for (mut job, unit) in jobs {
                 job.run();
+                counters.note_written(job.written());
                 unit.finish_sync(job, &mut scratch);
             }
         }

@@ -15,6 +15,7 @@ use super::task::{Receiver, Task};
 use super::usage::{Share, Usages};
 use crate::cell::{Cell, Follower, Urgency};
 use crate::config::{StreamConfig, Time};
+use crate::latency::Latencies;
 use crate::outbox::Outbox;
 use crate::store::SyncJob;
 use crate::stream::{Incoming, Room};
@@ -41,6 +42,8 @@ pub(super) struct Unit {
     is_run_queued: AtomicBool,
     /// No sync before this time, because one has failed.
     sync_after: AtomicI64,
+    /// Why messages are refused: the last sync has failed.
+    failure: Mutex<Option<String>>,
     /// The earliest time at which the worker calls [`Self::tick`].
     ticks_at: AtomicI64,
     /// The number of its timer.
@@ -85,6 +88,7 @@ impl Unit {
             is_sync_queued: AtomicBool::new(false),
             is_run_queued: AtomicBool::new(false),
             sync_after: AtomicI64::new(0),
+            failure: Mutex::default(),
             ticks_at: AtomicI64::new(i64::MAX),
             timer: server.worker.timer(),
             _alive: alive,
@@ -186,6 +190,16 @@ impl Unit {
         }
     }
 
+    /// Returns why messages are refused, if the last sync has failed.
+    pub(super) fn failure(&self) -> Option<String> {
+        lock(&self.failure).clone()
+    }
+
+    /// Returns the times that messages have waited, which begin anew.
+    pub(super) fn take_latencies(&self) -> Latencies {
+        lock(&self.locked).cell.take_latencies()
+    }
+
     /// Reads the cell, without changing it.
     pub(super) fn see<R>(&self, read: impl FnOnce(&Cell) -> R) -> R {
         read(&lock(&self.locked).cell)
@@ -271,7 +285,12 @@ impl Task for Unit {
 
     fn finish_sync(self: Arc<Self>, job: Box<dyn SyncJob>, scratch: &mut Scratch) {
         self.with(scratch, |cell, Now { time: now, .. }, out| {
-            let Err(error) = cell.finish_sync(job, now, out) else { return };
+            let Err(error) = cell.finish_sync(job, now, out) else {
+                *lock(&self.failure) = None;
+                return;
+            };
+            *lock(&self.failure) = Some(error.to_string());
+            self.server.counters.note_failure();
             self.sync_after.store(now.plus(SYNC_PAUSE).0, Ordering::Release);
             let stream = cell.name();
             tracing::error!("Stream {stream:?} cannot be stored, and refuses messages: {error}");

@@ -11,14 +11,15 @@ use super::account::Account;
 use super::lock::lock;
 use super::options::Options;
 use super::report::{
-    AccountReport, AccountSelection, ConsumerReport, ReportRoom, StreamHealth, StreamReport,
-    Totals, UsageReport,
+    AccountReport, AccountSelection, ConsumerReport, ReportRoom, ServiceCounts, StreamHealth,
+    StreamReport, Totals, UsageReport,
 };
 use super::server::Server;
 use super::unit::Unit;
 use crate::cell::Cell;
 use crate::config::StorageType;
 use crate::config::limits::AccountLimits;
+use crate::consumer::ConsumerInfo;
 
 /// The consumers that are read within one hold of the lock of their stream: counting what one has pending may take a scan.
 const CONSUMERS_AT_ONCE: usize = 16;
@@ -72,6 +73,28 @@ impl Viewer {
             usage.request_errors += errors;
         }
         usage
+    }
+
+    /// Returns what all streams have done since the start.
+    pub fn counts(&self) -> ServiceCounts {
+        let Some(server) = self.server.upgrade() else { return ServiceCounts::default() };
+        let ended = server.counters.ended();
+        let mut counts = server.counters.counts();
+        counts.waiting_requests = server.requests.waiting();
+        counts.latencies = *ended;
+        for account in self.all_accounts() {
+            for unit in account.units() {
+                unit.see(|cell| counts.latencies.add(cell.latencies()));
+            }
+        }
+        counts
+    }
+
+    /// Returns the free and the total bytes of the disk with the directory; `None` without a directory, or if the system
+    /// does not tell.
+    pub fn disk(&self) -> Option<(u64, u64)> {
+        let server = self.server.upgrade()?;
+        super::disk_space::disk_space(server.options.directory.as_deref()?)
     }
 
     /// Returns the numbers of streams, consumers and messages of all accounts.
@@ -136,7 +159,11 @@ impl Viewer {
         let mut health: BTreeMap<_, _> = account
             .units()
             .iter()
-            .map(|unit| (unit.config().name.clone(), StreamHealth::Served))
+            .map(|unit| {
+                let failure = unit.failure();
+                let health = failure.map_or(StreamHealth::Served, StreamHealth::WriteFailed);
+                (unit.config().name.clone(), health)
+            })
             .collect();
         for name in account.unrecovered() {
             health.entry(name).or_insert(StreamHealth::NotRecovered);
@@ -146,7 +173,7 @@ impl Viewer {
 
     /// Returns true if a stream has a consumer of that name.
     pub fn has_consumer(&self, account: &str, stream: &str, consumer: &str) -> bool {
-        let unit = self.find(account).and_then(|(account, _)| account.unit(stream));
+        let unit = self.unit(account, stream);
         unit.is_some_and(|unit| unit.see(|cell| cell.consumer(consumer).is_some()))
     }
 
@@ -156,6 +183,16 @@ impl Viewer {
         let accounts = lock(&accounts);
         let with_streams = accounts.values();
         with_streams.filter_map(|account| Some((Arc::clone(account), account.limits()?))).collect()
+    }
+
+    /// Returns all accounts, also those that may have no streams any more.
+    pub(super) fn all_accounts(&self) -> Vec<Arc<Account>> {
+        let accounts = self.accounts.upgrade();
+        accounts.map(|accounts| lock(&accounts).values().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(super) fn unit(&self, account: &str, stream: &str) -> Option<Arc<Unit>> {
+        self.find(account).and_then(|(account, _)| account.unit(stream))
     }
 
     fn find(&self, name: &str) -> Option<(Arc<Account>, Arc<AccountLimits>)> {
@@ -193,6 +230,22 @@ fn stream_report(
     });
     let leader = server.identity().server.clone();
     let mut report = StreamReport::of(info, leader, selection.config);
+    each_consumer(unit, &names, |info, is_direct| {
+        let list = if is_direct { &mut report.direct } else { &mut report.consumers };
+        list.push(ConsumerReport::of(info, selection.config));
+    });
+    report
+}
+
+/// Returns the state of the consumers of these names, as far as they exist.
+pub(super) fn consumer_reports(unit: &Arc<Unit>, names: &[String]) -> Vec<ConsumerReport> {
+    let mut reports = Vec::with_capacity(names.len());
+    each_consumer(unit, names, |info, _| reports.push(ConsumerReport::of(info, true)));
+    reports
+}
+
+/// Calls `visit` with the state of each consumer of these names, and whether a mirror or source uses it.
+fn each_consumer(unit: &Arc<Unit>, names: &[String], mut visit: impl FnMut(ConsumerInfo, bool)) {
     let mut scratch = Scratch::new();
     for some in names.chunks(CONSUMERS_AT_ONCE) {
         unit.with(&mut scratch, |cell, now, out| {
@@ -200,12 +253,10 @@ fn stream_report(
                 let Some(is_direct) = cell.consumer(name).map(|found| found.config().direct) else {
                     continue;
                 };
-                let list = if is_direct { &mut report.direct } else { &mut report.consumers };
                 if let Some(info) = cell.consumer_info(name, now.time, out) {
-                    list.push(ConsumerReport::of(info, selection.config));
+                    visit(info, is_direct);
                 }
             }
         });
     }
-    report
 }

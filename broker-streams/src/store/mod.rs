@@ -111,6 +111,20 @@ pub enum StorageError {
 pub trait SyncJob: Any + Send {
     /// Writes and syncs. Takes as long as the disk takes.
     fn run(&mut self);
+
+    /// Returns what was written, once it has run.
+    fn written(&self) -> Written {
+        Written::default()
+    }
+}
+
+/// What a job has written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Written {
+    /// Bytes of messages and the journal.
+    pub bytes: u64,
+    /// Syncs of the log.
+    pub syncs: u64,
 }
 
 /// The store of the messages and the journal of one stream.

@@ -152,6 +152,7 @@ impl Account {
             headers,
             payload: payload.as_bytes(),
             client: br#"{"acc":"A","user":"u","jwt":"secret","alts":["x"]}"#,
+            account: "A",
         };
         let now = self.now();
         if let Some(names) = subject.strip_prefix("$JS.API.CONSUMER.MSG.NEXT.") {

@@ -9,7 +9,7 @@ use super::piece::Piece;
 use super::rewrite::Rewrite;
 use super::segment::Version;
 use super::summary;
-use crate::store::{Position, SyncJob};
+use crate::store::{Position, SyncJob, Written};
 
 /// The room at the end of the log that messages leave to removals, so that a full disk can be emptied.
 const RESERVE_BYTES: usize = 8 * 1024;
@@ -79,6 +79,12 @@ pub(super) struct Job {
 impl SyncJob for Job {
     fn run(&mut self) {
         self.result = Some(self.work());
+    }
+
+    fn written(&self) -> Written {
+        let done = self.pieces.iter().take(self.written);
+        let bytes = done.map(|piece| piece.bytes.len() as u64).sum();
+        Written { bytes, syncs: self.written as u64 }
     }
 }
 

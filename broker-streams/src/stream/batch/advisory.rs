@@ -24,8 +24,6 @@ struct Abandoned<'a> {
     kind: &'static str,
     id: String,
     timestamp: Time,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    account: &'a str,
     stream: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     domain: &'a str,
@@ -35,14 +33,13 @@ struct Abandoned<'a> {
 
 impl Stream {
     /// Reports a batch that was given up.
-    // NATS 2.14: stream.go sendStreamBatchAbandonedAdvisory.
+    // NATS 2.14: stream.go sendStreamBatchAbandonedAdvisory. It names the account in the system account only.
     pub(super) fn report_abandoned(&mut self, id: &str, reason: Reason, context: &mut Context<'_>) {
         let subject = format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{}", self.config.name);
         let event = Abandoned {
             kind: "io.nats.jetstream.advisory.v1.stream_batch_abandoned",
             id: self.random.id(),
             timestamp: context.now,
-            account: &self.options.account,
             stream: &self.config.name,
             domain: &self.options.domain,
             batch: id,
