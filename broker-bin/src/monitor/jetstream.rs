@@ -108,7 +108,8 @@ impl Observer {
             sync_interval: facts.sync_interval,
             sync_always: facts.sync_always,
             domain: options.domain,
-            compress_ok: true,
+            // NATS 2.14: jetstream.go dynJetStreamConfig, which leaves it out.
+            compress_ok: facts.has_limits,
             unique_tag: facts.unique_tag.clone(),
             strict: options.strict,
         };

@@ -44,6 +44,8 @@ pub struct JetStreamFacts {
     pub(super) sync_interval: u64,
     pub(super) sync_always: bool,
     pub(super) unique_tag: String,
+    /// Both limits are configured.
+    pub(super) has_limits: bool,
     pub(super) limits: JetStreamLimits,
 }
 
@@ -58,6 +60,7 @@ impl JetStreamFacts {
         Self {
             sync_interval: interval.map_or(0, |(_, interval)| nanos(interval)),
             sync_always,
+            has_limits: jetstream.max_memory_store > 0 && jetstream.max_file_store > 0,
             unique_tag: jetstream.unique_tag.clone().unwrap_or_default(),
             limits: JetStreamLimits {
                 max_request_batch: limits.max_request_batch,

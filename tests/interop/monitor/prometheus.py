@@ -6,6 +6,7 @@ NATSD and PROMETHEUS name the programs, PROMTOOL the linter of metrics. Reports 
 import os
 import re
 import subprocess
+import tempfile
 import urllib.request
 
 from dashboards import SERVERS, STREAMS
@@ -25,6 +26,10 @@ cluster {{ name: c, host: 127.0.0.1, port: {} }}
 # The other server of its cluster.
 OTHER = """host: 127.0.0.1, port: -1, http: '127.0.0.1:-1', server_name: two
 cluster {{ name: c, host: 127.0.0.1, port: -1, routes: ["nats://127.0.0.1:{}"] }}
+"""
+
+WITH_STREAMS = """host: 127.0.0.1, port: -1, http: '127.0.0.1:-1', server_name: streams
+jetstream {{ store_dir: '{}' }}
 """
 
 # Series that the JetStream dashboard expects even without JetStream, from nats-server as well: see
@@ -99,10 +104,42 @@ def alerts_look_at_what_there_is(server, prometheus):
     assert len(names) > 6, names
     # Without TLS there is no certificate expiry.
     names.discard("natsd_tls_certificate_expiry_timestamp_seconds")
+    # The server has no streams.
+    of_streams = {name for name in names if name.startswith(("natsd_streams_", "jetstream_"))}
+    assert len(of_streams) > 12, of_streams
+    text = metrics_with_streams()
+    missing = [name for name in of_streams if f"\n{name}{{" not in text]
+    assert missing == [], missing
+    names -= of_streams
     other = Server(NATSD, OTHER.format(server.cluster))
     for name in names:
         until(name, lambda name=name: prometheus.ask(name))
     other.stop()
+
+
+def metrics_with_streams():
+    """Returns the metrics of a server with a stream, a consumer and a message."""
+    with tempfile.TemporaryDirectory() as directory:
+        server = Server(NATSD, WITH_STREAMS.format(directory))
+        client = Client(server)
+        for subject, request in (
+            ("STREAM.CREATE.S", '{"name":"S"}'),
+            ("CONSUMER.CREATE.S.c", '{"stream_name":"S","config":{"name":"c"}}'),
+        ):
+            client.say(f"PUB $JS.API.{subject} {len(request)}\r\n{request}\r\n")
+        client.say("PUB S _R 1\r\nx\r\n")
+        url = f"http://{server.monitor}/metrics"
+        text = ""
+
+        def has_all():
+            nonlocal text
+            text = urllib.request.urlopen(url).read().decode()
+            return "jetstream_consumer_num_pending{" in text
+
+        until("the consumer", has_all)
+        client.leave()
+        server.stop()
+        return text
 
 
 def main():

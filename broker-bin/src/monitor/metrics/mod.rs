@@ -10,6 +10,8 @@
 mod compat;
 mod jsz;
 mod own;
+#[cfg(feature = "streams")]
+mod own_streams;
 mod routes;
 #[cfg(feature = "streams")]
 mod streams;
@@ -72,6 +74,10 @@ impl Metrics {
         compat::write(&writer, self.how.prefix, observer, &varz, &connections, &accounts);
         own::write(&writer, observer, &varz, &connections, &accounts);
         routes::write(&writer, observer);
+        #[cfg(feature = "streams")]
+        if let Some(viewer) = observer.streams() {
+            own_streams::write(&writer, viewer);
+        }
         writer.finish()
     }
 }
