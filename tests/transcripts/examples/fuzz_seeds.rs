@@ -29,6 +29,7 @@ fn main() -> io::Result<()> {
             save("session", &name, &[0, 0, 0], &bytes)?;
         }
     }
+    streams_api()?;
     for folder in ["valid", "broken"] {
         let files = tests().join("config/corpus").join(folder);
         for entry in fs::read_dir(files)? {
@@ -79,6 +80,28 @@ fn main() -> io::Result<()> {
     }
     // A file, an included file, and a variable.
     save("config", "all", &[], b"include a\nb = $V\0c = 1\0[1 , $V]")
+}
+
+/// The requests of the dialogues about streams, some in each input.
+fn streams_api() -> io::Result<()> {
+    for entry in fs::read_dir(tests().join("interop/streams/dialogues"))? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut steps = Vec::new();
+        for line in fs::read_to_string(&path)?.lines() {
+            if let Some(request) = line.strip_prefix("> ") {
+                let (subject, payload) = request.split_once(' ').unwrap_or((request, ""));
+                steps.push(format!("{subject}\0\0{payload}\n"));
+            } else if let Some(message) = line.strip_prefix("PUB ") {
+                let (subject, payload) = message.split_once(' ').unwrap_or((message, ""));
+                steps.push(format!("P\0{subject}\0{payload}\n"));
+            }
+        }
+        for (number, some) in steps.chunks(16).enumerate() {
+            save("streams_api", &format!("{name}-{number}"), &[], some.concat().as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 /// The bytes before the input choose how it is played.
