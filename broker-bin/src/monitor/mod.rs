@@ -39,6 +39,8 @@ mod query;
 mod routez;
 mod shares;
 mod skip;
+#[cfg(feature = "streams")]
+mod streamz;
 mod subsz;
 mod system_counters;
 mod time;
@@ -64,6 +66,8 @@ pub use observer::{Facts, Observer};
 pub use query::BadRequest;
 pub use routez::{RouteInfo, Routez, RoutezOptions};
 pub use shares::{ExportInfo, ImportInfo, ImportType, LatencyInfo, SamplingInfo};
+#[cfg(feature = "streams")]
+pub use streamz::{MessageDetail, Messagez, MessagezOptions, StreamOrder, Streamz, StreamzOptions};
 pub use subsz::{SubDetail, SublistStats, Subsz, SubszOptions};
 pub use time::{Moment, go_duration, round_trip, uptime};
 pub use varz::{Absent, ByKind, DiskWaits, Varz};

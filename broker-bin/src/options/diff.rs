@@ -76,6 +76,7 @@ const ORDER: &[&str] = &[
     "http_token",
     "http_user",
     "http_password",
+    "http_messages",
     "metrics_prefix",
     "metrics_server_id",
     "metrics_subjects",

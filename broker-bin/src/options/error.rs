@@ -32,6 +32,9 @@ pub enum OptionsError {
     /// A user without a password, or a password without a user.
     #[error("http_user and http_password need each other")]
     HalfAnHttpUser,
+    /// The messages of all accounts would be shown to everybody who reaches the port.
+    #[error("http_messages needs http_token, or http_user and http_password")]
+    OpenHttpMessages,
     /// Only one of the two could be required.
     #[error("authorization: a token cannot be combined with a user and password")]
     UserAndToken,
@@ -184,6 +187,7 @@ impl OptionsError {
             Self::UserAndUsers => "authorization.user",
             Self::TooManyCountedSubjects(_) => "metrics_subjects",
             Self::HalfAnHttpUser => "http_user",
+            Self::OpenHttpMessages => "http_messages",
             Self::HttpAndHttps | Self::HttpsWithoutTls => "https_port",
             Self::NoUsers | Self::Users(_) => "authorization.users",
             Self::NamelessUser(path)

@@ -262,6 +262,9 @@ section! {
     http_user: Option<String> = None => text();
     /// Password of that user.
     http_password: Option<Secret> = None => formatted(Format::Secret);
+    /// Shows messages of streams of all accounts on the live page and at `/messagez` to everybody with
+    /// these credentials. NATS has no such option.
+    http_messages: bool = false => switch();
     /// Prefix of the metrics that prometheus-nats-exporter has too. NATS has no such option.
     metrics_prefix: MetricsPrefix = MetricsPrefix::Gnatsd => choice(&["gnatsd", "nats"]);
     /// Value of the label `server_id` of metrics. NATS has no such option.

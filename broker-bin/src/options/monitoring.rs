@@ -28,6 +28,8 @@ pub struct MonitorOptions {
     pub server_label: MetricsServerId,
     /// Maximum number of connections; further ones wait. Default 256.
     pub max_connections: usize,
+    /// Shows messages of streams to everybody with the credentials. Default false.
+    pub shows_messages: bool,
 }
 
 impl Default for MonitorOptions {
@@ -42,6 +44,7 @@ impl Default for MonitorOptions {
             prefix: MetricsPrefix::default(),
             server_label: MetricsServerId::default(),
             max_connections: 256,
+            shows_messages: false,
         }
     }
 }
@@ -103,13 +106,16 @@ impl Options {
     /// # Errors
     ///
     /// Returns an error for a user without a password or the reverse, for HTTP and HTTPS together,
-    /// and for HTTPS without TLS for clients.
+    /// for HTTPS without TLS for clients, and for messages that are shown without credentials.
     pub fn monitoring(&self) -> Result<Option<MonitorOptions>, OptionsError> {
         let user = match (&self.http_user, &self.http_password) {
             (None, None) => None,
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             _ => return Err(OptionsError::HalfAnHttpUser),
         };
+        if self.http_messages && user.is_none() && self.http_token.is_none() {
+            return Err(OptionsError::OpenHttpMessages);
+        }
         // NATS 2.14: server.go StartMonitoring.
         let (port, tls) = match (self.http_port, self.https_port) {
             (0, 0) => return Ok(None),
@@ -134,6 +140,7 @@ impl Options {
             user,
             prefix: self.metrics_prefix,
             server_label: self.metrics_server_id,
+            shows_messages: self.http_messages,
             ..MonitorOptions::default()
         }))
     }
@@ -161,6 +168,16 @@ mod tests {
         assert_eq!(https.monitoring(), Err(OptionsError::HttpsWithoutTls));
         let both = Options { http_port: 8222, ..https };
         assert_eq!(both.monitoring(), Err(OptionsError::HttpAndHttps));
+    }
+
+    #[test]
+    fn messages_are_shown_only_to_those_with_credentials() {
+        let open = Options { http_port: 8222, http_messages: true, ..Options::default() };
+        assert_eq!(open.monitoring(), Err(OptionsError::OpenHttpMessages));
+        let closed = Options { http_token: Some("t".into()), ..open };
+        assert!(closed.monitoring().unwrap().unwrap().shows_messages);
+        let off = Options { http_messages: false, ..closed };
+        assert!(!off.monitoring().unwrap().unwrap().shows_messages);
     }
 
     #[test]

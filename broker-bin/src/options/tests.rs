@@ -260,6 +260,7 @@ fn every_option_of_the_reference_is_known() {
             "http_token",
             "http_user",
             "http_password",
+            "http_messages",
             "metrics_prefix",
             "metrics_server_id",
             "metrics_subjects"

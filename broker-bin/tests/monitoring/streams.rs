@@ -7,7 +7,7 @@ use broker_bin::options::MetricsPrefix;
 use broker_bin::{Daemon, Options};
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::common::{get, options};
+use crate::common::{ask, get, options};
 use crate::metrics::{described, scrape, value};
 
 async fn start_with(options: Options) -> (Daemon, Context, tempfile::TempDir) {
@@ -201,5 +201,106 @@ async fn the_bytes_of_streams_in_metrics_have_a_limit() {
     });
     assert!(shown < 1000, "{shown}");
     assert!(omitted.unwrap().ends_with(&format!(" {}", 1000 - shown)), "{omitted:?} {shown}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_metrics_of_streams_have_times_counts_and_space() {
+    let (daemon, context, _directory) = start_with(options()).await;
+    let config = Config { name: "FILES".into(), subjects: vec!["f".into()], ..Config::default() };
+    let files = context.create_stream(config).await.unwrap();
+    for _ in 0..3 {
+        context.publish("f", "hello".into()).await.unwrap().await.unwrap();
+    }
+    let config = pull::Config { durable_name: Some("c".into()), ..pull::Config::default() };
+    let consumer: PullConsumer = files.create_consumer(config).await.unwrap();
+    let batch = consumer.fetch().max_messages(2).messages().await.unwrap();
+    let messages: Vec<jetstream::Message> = batch.try_collect().await.unwrap();
+    for message in &messages {
+        message.double_ack().await.unwrap();
+    }
+    assert!(context.get_stream("NONE").await.is_err());
+    let series = scrape(&daemon).await;
+    let found = |name: &str, labels| value(&series, &format!("natsd_streams_{name}"), labels);
+    let is = |name: &str, labels, expected: f64| {
+        assert_eq!(found(name, labels).to_bits(), expected.to_bits(), "{name} {labels}");
+    };
+    is("publish_to_durable_seconds_count", "", 3.0);
+    is("publish_to_durable_seconds_bucket", "le=\"+Inf\"", 3.0);
+    is("deliver_to_ack_seconds_count", "", 2.0);
+    assert!(found("publish_to_durable_seconds_sum", "") > 0.0);
+    is("api_errors_total", "", 1.0);
+    assert!(found("api_requests_total", "") >= 3.0);
+    for name in ["api_dropped_total", "api_pending", "store_failures_total", "damages_total"] {
+        is(name, "", 0.0);
+    }
+    is("write_failed", "", 0.0);
+    is("not_recovered", "", 0.0);
+    assert!(found("syncs_total", "") >= 3.0);
+    assert!(found("written_bytes_total", "") >= 15.0);
+    assert!(found("used_bytes", "storage=\"file\"") >= 15.0);
+    is("used_bytes", "storage=\"memory\"", 0.0);
+    assert!(found("max_bytes", "storage=\"file\"") > 0.0);
+    assert!(found("disk_bytes", "") >= found("disk_free_bytes", ""));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_listed_in_pages_and_messages_only_if_that_is_configured() {
+    let (daemon, context, _directory) = start_with(options()).await;
+    fill(&context).await;
+    let get_json = async |path: &str| -> serde_json::Value {
+        serde_json::from_str(&get(&daemon, path).await.body).unwrap()
+    };
+    let names = |answer: &serde_json::Value| -> Vec<String> {
+        let rows = answer["streams"].as_array().unwrap();
+        rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = get_json("/streamz").await;
+    assert_eq!(names(&all), ["MIRROR", "ORDERS", "SOURCED"]);
+    assert_eq!((&all["total"], all.get("shows_messages")), (&3.into(), None));
+    let orders = &all["streams"][1];
+    for (member, expected) in
+        [("messages", 5), ("consumers", 2), ("ack_pending", 1), ("last_seq", 5)]
+    {
+        assert_eq!(orders[member], expected, "{member}");
+    }
+    assert_eq!((&orders["account"], &orders["storage"]), (&"$G".into(), &"memory".into()));
+    assert_eq!(names(&get_json("/streamz?sort=consumers&limit=1").await), ["ORDERS"]);
+    assert_eq!(names(&get_json("/streamz?search=OR&offset=1").await), ["ORDERS"]);
+    let consumers = get_json("/streamz?acc=$G&stream=ORDERS&limit=1&offset=1").await;
+    assert_eq!(
+        (&consumers["total"], &consumers["consumers"][0]["name"]),
+        (&2.into(), &"pull".into())
+    );
+    assert_eq!(consumers["consumers"][0]["num_ack_pending"], 1);
+    for (path, status) in [
+        ("/streamz?sort=x", 400),
+        ("/streamz?acc=$G&stream=NONE", 400),
+        ("/messagez?acc=$G&stream=ORDERS", 404),
+    ] {
+        assert_eq!(get(&daemon, path).await.status, status, "{path}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_shown_to_those_with_credentials() {
+    let options = Options { http_token: Some("t0k".into()), http_messages: true, ..options() };
+    let (daemon, context, _directory) = start_with(options).await;
+    fill(&context).await;
+    let path = "/messagez?acc=$G&stream=ORDERS&back=1&limit=2";
+    assert_eq!(get(&daemon, path).await.status, 401);
+    let head = "Host: x\r\nAuthorization: Bearer t0k\r\nConnection: close";
+    let answer = ask(&daemon, &format!("GET {path} HTTP/1.1\r\n{head}\r\n\r\n")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let answer: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let messages = answer["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 2);
+    let first = &messages[0];
+    assert_eq!((&first["seq"], &first["subject"]), (&5.into(), &"orders.0".into()));
+    assert_eq!((&first["payload"], &first["payload_bytes"]), (&"hello".into(), &5.into()));
     daemon.stop().await;
 }

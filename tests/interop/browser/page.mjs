@@ -13,7 +13,7 @@ const MANY = Number(process.env.CONNECTIONS || 2_000);
 // Without it the server's own subscriptions have the id 1.
 const UNCOUNTED = "no_system_account: true";
 
-const VIEWS = ["overview", "connections", "closed", "accounts", "routes", "server"];
+const VIEWS = ["overview", "connections", "closed", "accounts", "streams", "routes", "server"];
 // JSON has no icon, but the browser requests one. The pattern matches its error if the server is
 // down.
 const NO_ICON = /favicon\.ico/;
@@ -36,6 +36,31 @@ function withView(view, body, { flags = [], options = {}, path = "/" } = {}) {
       await body(tools, page, server, seen);
     });
   });
+}
+
+/** Returns the flags of a server with streams in a directory of its own. */
+function withStreams() {
+  return ["-js", "-sd", mkdtempSync(join(tmpdir(), "natsd-page-streams-"))];
+}
+
+/** Creates a stream of these subjects, with messages: `[subject, payload, headers]`. */
+async function store(client, name, subjects, messages) {
+  await ask(client, `STREAM.CREATE.${name}`, { name, subjects });
+  for (const [subject, payload, headers] of messages) {
+    const block = headers ? `NATS/1.0\r\n${headers}\r\n\r\n` : "";
+    const sizes = headers ? `${block.length} ${block.length + payload.length}` : payload.length;
+    await client.say(`${headers ? "HPUB" : "PUB"} ${subject} ${sizes}\r\n${block}${payload}\r\n`);
+  }
+}
+
+/** Sends a request to the API of streams, and waits for the answer. */
+async function ask(client, subject, body) {
+  const payload = JSON.stringify(body);
+  await client.say("SUB _R 99\r\n");
+  client.said = "";
+  client.tell(`PUB $JS.API.${subject} _R ${payload.length}\r\n${payload}\r\n`);
+  await client.hears("io.nats.jetstream.api");
+  await client.say("UNSUB 99\r\n");
 }
 
 class Tools {
@@ -282,6 +307,77 @@ await main({
         flags: config(
           "accounts { ALPHA { users [{user: a, password: a}], mappings { x: y } }, BETA { users [{user: b, password: b}] } }",
         ),
+      },
+    ),
+
+  "streams and consumers are listed with rates and what waits, and no messages unless that is configured": () =>
+    withView(
+      "streams",
+      async (tools, page, server) => {
+        await page.getByText("No streams.").waitFor();
+        const client = await Client.connect(server.address);
+        await store(client, "ORDERS", ["orders.>"], []);
+        await store(client, "OTHER", ["other"], []);
+        await tools.rows("both", "Stream", (names) => names.join() === "ORDERS,OTHER");
+        for (let i = 0; i < 30; i += 1) client.publish("orders.new", "x");
+        await ask(client, "CONSUMER.CREATE.ORDERS.worker", { stream_name: "ORDERS", config: { name: "worker", durable_name: "worker", ack_policy: "explicit" } });
+        await tools.rows("its messages", "Msgs", (counts) => counts.join() === "30,0");
+        await tools.rows("its consumer", "Consumers", (counts) => counts.join() === "1,0");
+        const timer = setInterval(() => client.publish("other", "x"), 5);
+        await tools.rows("a rate", "In/s", ([, rate]) => parseFloat(rate) > 0);
+        clearInterval(timer);
+        await page.getByRole("button", { name: "Msgs" }).click();
+        await tools.rows("the largest first", "Stream", (names) => names.join() === "OTHER,ORDERS");
+        await page.getByRole("searchbox").fill("ord");
+        await page.getByText("1 of all streams have “ord” in name or account").waitFor();
+        await page.getByRole("button", { name: "ORDERS", exact: true }).click();
+        const dialog = page.getByRole("dialog");
+        const worker = dialog.locator("tr", { hasText: "worker" });
+        await worker.waitFor();
+        same((await worker.locator("td").allTextContents()).slice(0, 5), ["worker", "pull", "–", "30", "0"], "the consumer");
+        await dialog.getByText("the option http_messages is off").waitFor();
+        same(await dialog.getByRole("button", { name: "Newest" }).isVisible(), false, "messages can be asked for");
+        const refused = await fetch(`http://${server.monitor}/messagez?acc=$G&stream=ORDERS`);
+        same([refused.status, tools.asked("messagez")], [404, 0], "messages");
+      },
+      { flags: withStreams() },
+    ),
+
+  "messages are shown on demand in pages, as text": () =>
+    withView(
+      "streams",
+      async (tools, page, server) => {
+        const evil = "<img src=/varz?evil onerror=globalThis.evil=1>";
+        const client = await Client.connect(server.address);
+        const messages = Array.from({ length: 44 }, (_, i) => [`orders.${i % 2}`, `number ${i + 1}`]);
+        await store(client, "ORDERS", ["orders.>"], [...messages, ["orders.<b>", evil, `Evil: ${evil}`], ["orders.0", "\u0000\u0001"]]);
+        await tools.rows("it", "Msgs", (counts) => counts.join() === "46");
+        await page.getByRole("button", { name: "ORDERS", exact: true }).click();
+        const dialog = page.getByRole("dialog");
+        const rows = (what, holds) =>
+          until(what, async () => {
+            const texts = await dialog.locator(".messages tbody tr").evaluateAll((lines) => lines.map((tr) => [...tr.children].map((td) => td.textContent)));
+            return holds(texts) && texts;
+          });
+        await dialog.getByRole("button", { name: "Newest" }).click();
+        const [binary, marked] = await rows("the newest", (texts) => texts.length === 20 && texts[0][0] === "46");
+        same(binary.slice(2), ["orders.0", "", "0x0001", "2 B"], "a payload that is no text");
+        same(marked.slice(2, 5), ["orders.<b>", `Evil: ${evil}`, evil], "markup stays text");
+        await dialog.getByRole("button", { name: "Earlier" }).click();
+        await rows("earlier ones", (texts) => texts.length === 20 && texts[0][0] === "26" && texts[19][0] === "7");
+        await dialog.getByRole("button", { name: "Later" }).click();
+        await rows("later ones", (texts) => texts.length === 20 && texts[0][0] === "46" && texts[19][0] === "27");
+        await dialog.getByRole("searchbox").fill("orders.1");
+        await page.keyboard.press("Enter");
+        await rows("of one subject", (texts) => texts.length === 20 && texts.every((text) => text[2] === "orders.1") && texts[0][4] === "number 44");
+        same(await page.evaluate(() => [globalThis.evil ?? null, document.querySelectorAll("img, b").length]), [null, 0], "markup");
+        same(tools.asked("evil"), 0, "requests");
+        const open = await fetch(`http://${server.monitor}/messagez?acc=$G&stream=ORDERS`);
+        same(open.status, 401, "without credentials");
+      },
+      {
+        flags: [...config("http_token: t0ken, http_messages: true"), ...withStreams()],
+        options: { httpCredentials: { username: "me", password: "t0ken" } },
       },
     ),
 

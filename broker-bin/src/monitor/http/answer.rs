@@ -35,6 +35,19 @@ pub(super) fn json(status: StatusCode, body: Bytes) -> Answer {
     with(answer(status, JSON, body), ACCESS_CONTROL_ALLOW_ORIGIN, "*")
 }
 
+/// Keeps pages of other sites from reading an answer.
+#[cfg(feature = "streams")]
+pub(super) fn of_this_site(mut answer: Answer) -> Answer {
+    answer.headers_mut().remove(ACCESS_CONTROL_ALLOW_ORIGIN);
+    with(answer, CACHE_CONTROL, "no-store")
+}
+
+/// Messages of streams are not shown.
+#[cfg(feature = "streams")]
+pub(super) fn no_messages() -> Answer {
+    answer(StatusCode::NOT_FOUND, TEXT, "Messages are not shown: http_messages is off")
+}
+
 pub(super) fn metrics(body: Bytes) -> Answer {
     answer(StatusCode::OK, METRICS, body)
 }

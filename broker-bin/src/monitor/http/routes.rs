@@ -19,6 +19,8 @@ use crate::monitor::{
     ConnzOptions, Health, HealthzOptions, JszOptions, MonitorOptions, Observer, RoutezOptions,
     SubszOptions, page,
 };
+#[cfg(feature = "streams")]
+use crate::monitor::{MessagezOptions, Streamz, StreamzOptions};
 
 /// The state shared by all requests.
 struct Routes {
@@ -28,6 +30,9 @@ struct Routes {
     metrics: Metrics,
     /// The path of the index page.
     root: String,
+    /// Whether messages of streams are shown.
+    #[cfg(feature = "streams")]
+    shows_messages: bool,
     base_path: String,
 }
 
@@ -49,6 +54,10 @@ enum Endpoint {
     Healthz,
     Raftz,
     Metrics,
+    #[cfg(feature = "streams")]
+    Streamz,
+    #[cfg(feature = "streams")]
+    Messagez,
 }
 
 /// The path of the page's files.
@@ -68,6 +77,10 @@ const ENDPOINTS: &[(&str, Endpoint)] = &[
     ("/healthz", Endpoint::Healthz),
     ("/raftz", Endpoint::Raftz),
     ("/metrics", Endpoint::Metrics),
+    #[cfg(feature = "streams")]
+    ("/streamz", Endpoint::Streamz),
+    #[cfg(feature = "streams")]
+    ("/messagez", Endpoint::Messagez),
 ];
 
 pub(super) fn router(options: &MonitorOptions, observer: Observer, address: SocketAddr) -> Router {
@@ -76,6 +89,8 @@ pub(super) fn router(options: &MonitorOptions, observer: Observer, address: Sock
         access: Access::new(options),
         response_pool: ResponsePool::new(),
         metrics: Metrics::new(options, address),
+        #[cfg(feature = "streams")]
+        shows_messages: options.shows_messages,
         root: if base_path.is_empty() { "/".into() } else { base_path.clone() },
         base_path,
         observer,
@@ -197,6 +212,22 @@ impl Routes {
             Endpoint::Healthz => {
                 count("/healthz");
                 self.health(&HealthzOptions::parse(&query)?)
+            }
+            #[cfg(feature = "streams")]
+            Endpoint::Streamz => {
+                count("/streamz");
+                let options = StreamzOptions::parse(&query)?;
+                let shows_messages = self.shows_messages;
+                let look = move || Ok(Streamz { shows_messages, ..seen.streamz(&options)? });
+                self.json(look).await?
+            }
+            #[cfg(feature = "streams")]
+            Endpoint::Messagez if !self.shows_messages => answer::no_messages(),
+            #[cfg(feature = "streams")]
+            Endpoint::Messagez => {
+                count("/messagez");
+                let options = MessagezOptions::parse(&query)?;
+                answer::of_this_site(self.json(move || seen.messagez(&options)).await?)
             }
             Endpoint::Raftz => answer::no_raft(),
             Endpoint::Metrics => {

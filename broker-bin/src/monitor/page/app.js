@@ -9,6 +9,7 @@ import { SPAN } from "./plot.js";
 import { RoutesView } from "./routes.js";
 import { ServerView } from "./server.js";
 import { Refused, Source } from "./source.js";
+import { StreamsView } from "./streams.js";
 
 // Milliseconds. Health changes rarely; a list of many thousand connections costs the server more than
 // their sums.
@@ -40,6 +41,7 @@ const views = {
   connections: new ConnectionsView(shared, "open"),
   closed: new ConnectionsView(shared, "closed"),
   accounts: new AccountsView(shared),
+  streams: new StreamsView(shared),
   routes: new RoutesView(shared),
   server: new ServerView(shared),
 };

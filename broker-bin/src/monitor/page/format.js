@@ -61,6 +61,11 @@ export function ago(seconds) {
   return parts.slice(0, 2).join(" ") || "0 s";
 }
 
+/** Formats the time between two moments of the server; nothing for its zero time. */
+export function since(then, now) {
+  return Date.parse(then) > 0 ? `${ago((Date.parse(now) - Date.parse(then)) / 1000)} ago` : NOTHING;
+}
+
 const time = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const dateAndTime = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 

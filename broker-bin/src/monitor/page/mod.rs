@@ -9,7 +9,7 @@
 //! | start, navigation, current view | `app.js` |
 //! | bounded requests to the server, loss of connection | `source.js` |
 //! | elements, numbers, plots, tables | `dom.js`, `format.js`, `plot.js`, `table.js` |
-//! | one file per view | `overview.js`, `connections.js` (`details.js`), `accounts.js`, `routes.js`, `server.js` |
+//! | one file per view | `overview.js`, `connections.js` (`details.js`), `accounts.js`, `streams.js` (`stream.js`), `routes.js`, `server.js` |
 //!
 //! All text from the server is inserted as text. The policy ([`POLICY`]) restricts the page to this
 //! server and forbids turning strings into markup.
@@ -55,7 +55,7 @@ macro_rules! files {
 }
 
 /// The other files of the page, by name.
-static FILES: LazyLock<[(&str, File); 14]> = LazyLock::new(|| {
+static FILES: LazyLock<[(&str, File); 16]> = LazyLock::new(|| {
     files![
         "style.css" CSS,
         "icon.svg" SVG,
@@ -69,6 +69,8 @@ static FILES: LazyLock<[(&str, File); 14]> = LazyLock::new(|| {
         "overview.js" SCRIPT,
         "connections.js" SCRIPT,
         "accounts.js" SCRIPT,
+        "streams.js" SCRIPT,
+        "stream.js" SCRIPT,
         "routes.js" SCRIPT,
         "server.js" SCRIPT,
     ]
