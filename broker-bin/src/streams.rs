@@ -8,6 +8,7 @@ use std::time::Duration;
 use broker_core::account::GLOBAL;
 use broker_streams::config::limits::{AccountLimits, ServerLimits, TierLimits};
 use broker_streams::service;
+use broker_streams::store::{Cipher, Encryption};
 use broker_streams::stream::limits::BatchLimits;
 
 use crate::NATS_VERSION;
@@ -33,6 +34,7 @@ impl Options {
         Some(service::Options {
             version: NATS_VERSION.to_owned(),
             directory: Some(self.streams_directory(jetstream)),
+            encryption: encryption(jetstream),
             domain: jetstream.domain.clone().unwrap_or_default(),
             strict: jetstream.strict,
             max_memory: max_memory(jetstream),
@@ -131,6 +133,18 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// Returns how streams are encrypted. A previous key alone encrypts nothing.
+// NATS 2.14: opts.go setJetStreamEkCipher: a previous key that is empty is none.
+fn encryption(jetstream: &JetStream) -> Option<Encryption> {
+    let key = jetstream.encryption_key.clone().filter(|key| !key.is_empty())?;
+    let cipher = match jetstream.cipher.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        Some("aes") => Cipher::Aes,
+        _ => Cipher::ChaCha,
+    };
+    let previous = jetstream.prev_encryption_key.clone();
+    Some(Encryption { cipher, key, previous_key: previous.filter(|key| !key.is_empty()) })
+}
+
 // NATS 2.14: jetstream.go dynJetStreamConfig.
 fn max_memory(jetstream: &JetStream) -> u64 {
     u64::try_from(jetstream.max_memory_store).ok().filter(|bytes| *bytes > 0).unwrap_or_else(|| {
@@ -160,6 +174,9 @@ pub(crate) fn announce(options: &service::Options, took: Duration) {
     tracing::info!("  Store Directory: \"{}\"", directory.display());
     if !options.domain.is_empty() {
         tracing::info!("  Domain:          {}", options.domain);
+    }
+    if let Some(encryption) = &options.encryption {
+        tracing::info!("  Encryption:      {}", encryption.cipher);
     }
     tracing::info!("  API Level:       {}", broker_streams::config::version::API_LEVEL);
     tracing::info!("-------------------------------------------");

@@ -43,20 +43,18 @@ section! {
     /// The JetStream domain.
     domain: Option<String> = None => text();
     /// Encryption key of the streams.
-    encryption_key: Option<Secret> = None => formatted(Format::Secret).aliases(&["key", "ek"])
-        .not_yet("encryption of streams");
+    encryption_key: Option<Secret> = None => formatted(Format::Secret).aliases(&["key", "ek"]);
     /// Previous encryption key.
     prev_encryption_key: Option<Secret> = None => formatted(Format::Secret)
-        .aliases(&["prev_key", "prev_ek"]).not_yet("encryption of streams");
+        .aliases(&["prev_key", "prev_ek"]);
     /// Cipher of the encryption.
-    cipher: Option<String> = None => choice(CIPHERS).unset("chacha")
-        .no_effect("there is no key");
+    cipher: Option<String> = None => choice(CIPHERS).unset("chacha");
     /// Hint for an extension.
     extension_hint: Option<String> = None => text().no_effect("there are no leaf nodes");
     /// Limits of client requests.
     limits: JetStreamLimits = JetStreamLimits::default() => block(JetStreamLimits::block);
     /// Keeps the encryption key in a TPM.
-    tpm: Option<Tpm> = None => block(Tpm::block).not_yet("encryption of streams");
+    tpm: Option<Tpm> = None => block(Tpm::block).not_yet("keys in a TPM");
     /// Places replicas on servers that differ in the tag with this prefix.
     unique_tag: Option<String> = None => text().no_effect("streams have one replica");
     /// Bytes in flight to servers that catch up.

@@ -6,7 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::store::{DirectoryLock, FileDisk, FileOptions, FileStorage, Opened, StorageError};
+use crate::store::{
+    DirectoryLock, Encryption, FileDisk, FileOptions, FileStorage, FramedDisk, KeyChange, Opened,
+    StorageError,
+};
 
 /// The prefix of directories of streams that were deleted, until they are gone. No stream has such a name.
 const DELETED: &str = ".deleted-";
@@ -15,6 +18,7 @@ const DELETED: &str = ".deleted-";
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    encryption: Option<Encryption>,
     _lock: DirectoryLock,
 }
 
@@ -24,11 +28,11 @@ impl Directory {
     /// # Errors
     ///
     /// Those of the operating system, and if another server uses the directory.
-    pub(super) fn take(path: &Path) -> io::Result<Self> {
+    pub(super) fn take(path: &Path, encryption: Option<Encryption>) -> io::Result<Self> {
         let path = path.join("natsd");
         fs::create_dir_all(&path)?;
         let lock = DirectoryLock::take(&path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, encryption, _lock: lock })
     }
 
     /// Returns the names of the accounts that have stored something, in order.
@@ -78,8 +82,20 @@ impl Directory {
     ///
     /// [`StorageError`].
     pub(super) fn open(&self, account: &str, stream: &str) -> Result<Opened, StorageError> {
-        let account = self.of_account(account);
-        let disk = FileDisk::open(account.join(escaped(stream)))?;
+        let disk = FileDisk::open(self.of_account(account).join(escaped(stream)))?;
+        let encryption = self.encryption.as_ref();
+        let encryption = encryption.map(|encryption| encryption.of_store(account, stream));
+        let disk = FramedDisk::open(Arc::new(disk), encryption.as_ref())?;
+        // NATS 2.14: jetstream.go enableJetStream.
+        match (disk.change(), &self.encryption) {
+            (KeyChange::Encrypted, _) => {
+                tracing::info!("  Encrypting stream '{account} > {stream}'");
+            }
+            (KeyChange::Converted, Some(Encryption { cipher, .. })) => {
+                tracing::info!("  Converting to {cipher} for stream '{account} > {stream}'");
+            }
+            _ => {}
+        }
         FileStorage::open(Arc::new(disk), FileOptions::default())
     }
 
@@ -163,7 +179,7 @@ mod tests {
     #[test]
     fn streams_are_listed_by_account_until_they_are_removed() {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::take(root.path()).unwrap();
+        let directory = Directory::take(root.path(), None).unwrap();
         for (account, stream) in [("$G", "B"), ("$G", "A"), ("X", "C")] {
             drop(directory.open(account, stream).unwrap());
         }
@@ -173,6 +189,6 @@ mod tests {
         assert_eq!(directory.streams_of("X").unwrap(), ["C"]);
         assert_eq!(directory.accounts().unwrap(), ["$G", "X"]);
         assert!(directory.streams_of("Y").unwrap().is_empty());
-        assert!(Directory::take(root.path()).is_err(), "another server uses it");
+        assert!(Directory::take(root.path(), None).is_err(), "another server uses it");
     }
 }

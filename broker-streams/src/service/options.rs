@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::StorageType;
 use crate::config::limits::{AccountLimits, ServerLimits};
+use crate::store::Encryption;
 use crate::stream::limits::BatchLimits;
 
 /// The options of a server with streams.
@@ -14,6 +15,8 @@ pub struct Options {
     pub version: String,
     /// The directory of streams in files; `None` without such streams.
     pub directory: Option<PathBuf>,
+    /// How streams in files are encrypted; `None` for not at all.
+    pub encryption: Option<Encryption>,
     /// The domain; empty for none.
     pub domain: String,
     /// Requests with unknown members are refused.

@@ -47,7 +47,8 @@ impl Server {
     ///
     /// The error of the system if the directory cannot be used or a thread cannot be started.
     pub(super) fn start(broker: &Broker, options: Options) -> std::io::Result<Arc<Self>> {
-        let directory = options.directory.as_deref().map(Directory::take).transpose()?;
+        let take = |path| Directory::take(path, options.encryption.clone());
+        let directory = options.directory.as_deref().map(take).transpose()?;
         let identity = Identity {
             server: broker.info().server_name,
             version: options.version.clone(),

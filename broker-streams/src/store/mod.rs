@@ -16,10 +16,13 @@ mod tests;
 use std::any::Any;
 use std::io;
 
-pub use file::{Damage, DirectoryLock, Disk, DiskFile, FileDisk, FileOptions, FileStorage, Opened};
+pub use file::{
+    Cipher, Damage, DirectoryLock, Disk, DiskFile, Encryption, FileDisk, FileOptions, FileStorage,
+    FramedDisk, KeyChange, KeyError, Opened, Scrub, StoreEncryption,
+};
 pub use memory::MemoryStorage;
 
-use crate::config::{StorageType, Time};
+use crate::config::{Compression, StorageType, Time};
 use crate::filters::Filters;
 
 /// A message to store.
@@ -102,6 +105,9 @@ pub enum StorageError {
         /// The sequence of the message.
         sequence: u64,
     },
+    /// The store is encrypted, and its keys are not there.
+    #[error("{0}")]
+    Key(#[from] KeyError),
     /// An earlier write or sync failed: it is unknown which records are stored. The store must be opened again.
     #[error("the store has failed: {0}")]
     Failed(String),
@@ -189,6 +195,11 @@ pub trait Storage: Send {
         buffer: &'a mut Vec<u8>,
     ) -> Result<Option<Record<'a>>, StorageError>;
 
+    /// Decides whether messages are compressed that are stored from now on. A store in memory compresses nothing.
+    fn set_compression(&mut self, compression: Compression) {
+        let _ = compression;
+    }
+
     /// Returns the totals. It costs next to nothing.
     fn state(&self) -> StoreState;
 
@@ -250,6 +261,18 @@ pub trait Storage: Send {
     /// After [`Self::finish_sync`] has returned an error because the disk is full, each call returns a job that tries again: once a second
     /// is enough.
     fn begin_sync(&mut self) -> Option<Box<dyn SyncJob>>;
+
+    /// Returns a check of the next part of what is stored; `None` when all parts were checked, and without any. [`Self::finish_scrub`] must
+    /// follow.
+    fn begin_scrub(&mut self) -> Option<Scrub> {
+        None
+    }
+
+    /// Returns the damage that a check has found.
+    fn finish_scrub(&mut self, scrub: &Scrub) -> Vec<Damage> {
+        let _ = scrub;
+        Vec::new()
+    }
 
     /// Takes the job back. Returns an error if its changes could not be made durable, after which the store has failed.
     ///

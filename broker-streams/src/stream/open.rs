@@ -63,6 +63,7 @@ impl Stream {
         options: Options,
         now: Time,
     ) -> Result<Self, ApiError> {
+        storage.set_compression(config.compression);
         if config.first_sequence > 1 {
             storage.skip_to(config.first_sequence - 1).map_err(store_error)?;
         }

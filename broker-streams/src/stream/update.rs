@@ -23,6 +23,9 @@ impl Stream {
     ) -> Result<(), ApiError> {
         (self.input, self.output) = (input(&config)?, output(&config)?);
         let old = std::mem::replace(&mut self.config, config);
+        if old.compression != self.config.compression {
+            self.storage.set_compression(self.config.compression);
+        }
         self.dedupe.set_window(self.config.duplicate_window, context.now);
         if old.max_age != self.config.max_age {
             let has_limit = self.config.max_age > 0 && self.state().messages > 0;

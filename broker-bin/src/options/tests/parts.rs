@@ -12,11 +12,7 @@ fn an_unimplemented_part_is_refused_by_name() {
             "gateway: natsd has no gateways yet",
         ),
         ("leaf { remotes: [ { url: 'nats://h' } ] }", "leafnodes: natsd has no leaf nodes yet"),
-        (
-            "jetstream { key: secret }",
-            "jetstream.encryption_key: natsd has no encryption of streams yet",
-        ),
-        ("jetstream { tpm { pcr: 1 } }", "jetstream.tpm: natsd has no encryption of streams yet"),
+        ("jetstream { tpm { pcr: 1 } }", "jetstream.tpm: natsd has no keys in a TPM yet"),
         ("ocsp: true", "ocsp: natsd has no OCSP yet"),
     ] {
         let errors = wrong(text, &[]);

@@ -1,6 +1,6 @@
 //! The beginning and the end of a job: its input, and the effect of its result.
 
-use super::format::seal;
+use super::format::{name_of, seal};
 use super::job::{Erasure, Failure, Job};
 use super::journal::split;
 use super::rewrite::{Outcome, Rewrite};
@@ -9,6 +9,9 @@ use super::segment::{Segment, Version};
 use super::{FileStorage, Health, Kind, LEFT_BYTES};
 use crate::store::record::erase;
 use crate::store::{Record, StorageError};
+
+/// The segments whose files are looked at within one call: each may have to be opened.
+const SETTLED_AT_ONCE: usize = 8;
 
 impl FileStorage {
     /// Returns a job, if there is something to do and none is out.
@@ -22,13 +25,14 @@ impl FileStorage {
             return None;
         }
         let deletions = self.unneeded();
+        let is_unsettled = self.settle_segments();
         let rewrite = self.begin_rewrite();
         let erasures = self.begin_erasures();
         let summary = self.begin_summary();
         let is_full = matches!(self.health, Health::Full);
         let nothing =
             deletions.is_empty() && rewrite.is_none() && erasures.is_empty() && summary.is_none();
-        if self.tail.is_written() && nothing && !is_full {
+        if self.tail.is_written() && nothing && !is_full && !is_unsettled {
             // A change that changed nothing.
             self.durable = self.position;
             return None;
@@ -52,8 +56,13 @@ impl FileStorage {
 
     /// Adds the records that are due.
     fn prepare(&mut self) -> Result<(), StorageError> {
-        let is_left = |last: &Segment| last.messages == 0 && last.end > LEFT_BYTES;
-        if self.segments.back().is_some_and(is_left) && matches!(self.health, Health::Good) {
+        let is_left = |last: &Segment| match self.health {
+            Health::Good => last.messages == 0 && last.end > LEFT_BYTES,
+            // The room may be in it.
+            Health::Full => last.is_mostly_free() && last.written == last.end,
+            Health::Failed(_) => false,
+        };
+        if self.segments.back().is_some_and(is_left) {
             self.begin_segment();
         }
         if self.floor > self.recorded_floor {
@@ -112,7 +121,10 @@ impl FileStorage {
             return None;
         }
         let closed = self.segments.len().saturating_sub(1);
-        let wasteful = |segment: &Segment| segment.is_mostly_free() && !segment.is_unneeded();
+        let wasteful = |segment: &Segment| {
+            let is_loose = segment.is_loose && !segment.damaged && segment.written == segment.end;
+            (segment.is_mostly_free() || is_loose) && !segment.is_unneeded()
+        };
         let at = self.segments.range(..closed).position(wasteful)?;
         let segment = &self.segments[at];
         let messages = self.messages_until(segment.first, segment.last).collect();
@@ -124,8 +136,22 @@ impl FileStorage {
         segment.pinned = Some(file);
         // Removals from now on concern the copy.
         segment.rewrites += 1;
+        segment.is_loose = false;
         let (number, end) = (segment.number, segment.end);
         Some(Rewrite { number, end, messages, entries, removals, result: Outcome::Unchanged })
+    }
+
+    /// Finds out which files should be written anew, of some segments that were not looked at. Returns true if there are more.
+    fn settle_segments(&mut self) -> bool {
+        let closed = self.segments.len().saturating_sub(1);
+        let closed = self.segments.range_mut(..closed);
+        let mut unsettled =
+            closed.filter(|segment| !segment.is_settled && segment.written == segment.end);
+        for segment in unsettled.by_ref().take(SETTLED_AT_ONCE) {
+            segment.is_settled = true;
+            segment.is_loose = self.disk.should_rewrite(&name_of(segment.number));
+        }
+        unsettled.next().is_some()
     }
 
     /// Returns the sequences of a segment.
@@ -137,6 +163,8 @@ impl FileStorage {
     /// Returns the messages to overwrite.
     fn begin_erasures(&mut self) -> Vec<Erasure> {
         let erasures = std::mem::take(&mut self.erasures);
+        self.is_erasing = !erasures.is_empty();
+        self.erasures_begun += u64::from(self.is_erasing);
         let erasure = |sequence: u64| {
             let (at, header) = self.locate(sequence).ok().flatten()?;
             let segment = self.segments.get(self.segment_of(sequence))?.number;
@@ -159,7 +187,8 @@ impl FileStorage {
         let closed = self.segments.len().saturating_sub(1);
         let lacks = |segment: &&Segment| {
             let is_stable = segment.written == segment.end && segment.pinned.is_none();
-            !segment.has_summary && !segment.damaged && segment.messages > 0 && is_stable
+            let is_due = segment.is_settled && !segment.is_loose && is_stable;
+            !segment.has_summary && !segment.damaged && segment.messages > 0 && is_due
         };
         self.segments.range(..closed).find(lacks).map(|segment| (segment.number, segment.end))
     }

@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::damage::Damage;
+
 /// A directory of files.
 pub trait Disk: Send + Sync {
     /// Opens a file to read and write.
@@ -49,6 +51,31 @@ pub trait Disk: Send + Sync {
     ///
     /// Those of the disk. It is then unknown which names are durable.
     fn sync(&self) -> io::Result<()>;
+
+    /// Overwrites bytes of a file, durably: what was there is not on the disk any more. If that is interrupted, the bytes may be damaged;
+    /// others are not.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    fn overwrite(&self, name: &str, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let file = self.open(name)?;
+        file.write_at(bytes, offset)?;
+        file.sync()
+    }
+
+    /// Decides whether files are compressed that are created from now on.
+    fn compress(&self, _compresses: bool) {}
+
+    /// Returns true if a file that does not change any more would take less room, or would be read faster, if it were written anew.
+    fn should_rewrite(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// Returns what was found damaged when the disk was opened.
+    fn damage(&self) -> Vec<Damage> {
+        Vec::new()
+    }
 }
 
 /// A file.
@@ -80,6 +107,17 @@ pub trait DiskFile: Send + Sync {
     ///
     /// Those of the disk; nothing has changed if it is full.
     fn allocate(&self, length: u64) -> io::Result<()>;
+
+    /// Makes the file at least this long, as [`Self::allocate`], and writes the zeros from `from` on, which no bytes follow: to make bytes
+    /// durable that are written there, the disk need not record that they were written for the first time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::allocate`].
+    fn fill(&self, from: u64, length: u64) -> io::Result<()> {
+        let _ = from;
+        self.allocate(length)
+    }
 
     /// Cuts the file to a length.
     ///
@@ -190,6 +228,12 @@ impl DiskFile for File {
         allocate(self, length)
     }
 
+    fn fill(&self, from: u64, length: u64) -> io::Result<()> {
+        // There is room for the zeros, or nothing changes.
+        allocate(self, length)?;
+        write_zeros(self, from, length)
+    }
+
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }
@@ -206,20 +250,24 @@ fn allocate(file: &File, length: u64) -> io::Result<()> {
 
     let length = length.try_into().map_err(|_| io::ErrorKind::FileTooLarge)?;
     match fallocate(file, FallocateFlags::empty(), 0, length) {
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => write_zeros(file, length.cast_unsigned()),
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => extend(file, length.cast_unsigned()),
         result => Ok(result?),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn allocate(file: &File, length: u64) -> io::Result<()> {
-    write_zeros(file, length)
+    extend(file, length)
 }
 
 /// Makes a file longer by writing to it, on systems without another way to reserve room.
-fn write_zeros(file: &File, length: u64) -> io::Result<()> {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    let mut at = file.metadata()?.len();
+fn extend(file: &File, length: u64) -> io::Result<()> {
+    write_zeros(file, file.metadata()?.len(), length)
+}
+
+fn write_zeros(file: &File, from: u64, length: u64) -> io::Result<()> {
+    const ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
+    let mut at = from;
     while at < length {
         let part = (length - at).min(ZEROS.len() as u64);
         file.write_all_at(&ZEROS[..part as usize], at)?;
@@ -252,7 +300,14 @@ mod tests {
         assert_eq!(file.size().unwrap(), 1);
         disk.remove("y").unwrap();
         assert!(disk.names().unwrap().is_empty());
-        write_zeros(&File::create(disk.path().join("z")).unwrap(), 9000).unwrap();
-        assert_eq!(disk.open("z").unwrap().size().unwrap(), 9000);
+        extend(&File::create(disk.path().join("z")).unwrap(), 9000).unwrap();
+        let file = disk.open("z").unwrap();
+        assert_eq!(file.size().unwrap(), 9000);
+        file.write_at(b"abc", 0).unwrap();
+        file.fill(3, 40_000).unwrap();
+        file.fill(3, 10_000).unwrap();
+        let mut bytes = vec![1; 40_001];
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 40_000);
+        assert!(bytes.starts_with(b"abc\0\0") && bytes[5..40_000].iter().all(|byte| *byte == 0));
     }
 }

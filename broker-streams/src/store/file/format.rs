@@ -20,7 +20,8 @@ use crate::store::record::{ALIGNMENT, HEADER, Header};
 /// The length of the header of a segment.
 pub(super) const SEGMENT_HEADER: usize = 64;
 
-const MAGIC: &[u8; 8] = b"natsdlog";
+/// How a segment begins.
+pub(super) const MAGIC: &[u8; 8] = b"natsdlog";
 const VERSION: u32 = 1;
 
 /// The header of a segment.

@@ -12,11 +12,15 @@ use super::summary;
 use crate::store::{Position, SyncJob, Written};
 
 /// The room at the end of the log that messages leave to removals, so that a full disk can be emptied.
-const RESERVE_BYTES: usize = 8 * 1024;
+const RESERVE_BYTES: usize = 16 * 1024;
 
 /// The room that is allocated ahead: as much as the segment has, within these bounds, so that small streams stay small and fast ones are
 /// rarely extended.
 const AHEAD_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=1024 * 1024;
+
+/// The bytes of a job up to which the room ahead is filled with zeros, which are written twice then. In room that is only allocated, each block
+/// is marked as written by the journal of the file system: of 1,000 syncs of 200 bytes on ext4, 196 needed a second flush.
+const FILLED_BELOW: usize = 8 * 1024;
 
 /// The file that is written.
 #[derive(Clone)]
@@ -27,6 +31,8 @@ pub(super) struct ActiveFile {
     pub(super) end: usize,
     /// The length for which the disk has room.
     pub(super) allocated: usize,
+    /// The length up to which zeros are written behind the end.
+    pub(super) filled: usize,
 }
 
 /// A message to overwrite.
@@ -129,7 +135,7 @@ impl Job {
                 let name = name_of(segment);
                 let file = if is_new { self.disk.create(&name) } else { self.disk.open(&name) };
                 let file = file.map_err(Failure::of_write)?;
-                ActiveFile { segment, file, end: 0, allocated: 0 }
+                ActiveFile { segment, file, end: 0, allocated: 0, filled: 0 }
             }
         };
         Ok(self.active.insert(active))
@@ -145,9 +151,8 @@ impl Job {
         }
         self.disk.sync()?;
         for erasure in &self.erasures {
-            let file = self.disk.open(&name_of(erasure.segment))?;
-            file.write_at(&erasure.bytes, erasure.at as u64)?;
-            file.sync()?;
+            let name = name_of(erasure.segment);
+            self.disk.overwrite(&name, &erasure.bytes, erasure.at as u64)?;
         }
         Ok(())
     }
@@ -174,7 +179,7 @@ impl Job {
         if let Some((segment, end)) = self.summary
             && write_summary(&*self.disk, segment, end).is_err()
         {
-            let _ = self.disk.remove(&summary::name_of(segment));
+            let _ = self.disk.remove(summary::TEMPORARY);
         }
     }
 
@@ -182,17 +187,36 @@ impl Job {
     fn allocate_ahead(&mut self) -> Result<bool, Failure> {
         let Some(active) = &mut self.active else { return Ok(self.has_room) };
         let needed = active.end + RESERVE_BYTES;
-        if self.has_room && needed <= active.allocated {
+        // Who writes little waits for each sync; who writes much, for the bytes.
+        let bytes = self.pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>();
+        let fills = bytes > 0 && bytes <= FILLED_BELOW;
+        let covered = if fills { active.filled } else { active.allocated };
+        if self.has_room && needed <= covered {
             return Ok(true);
         }
         let ahead = active.end.clamp(*AHEAD_BYTES.start(), *AHEAD_BYTES.end());
-        let length = (needed + ahead).min(self.segment_bytes.max(needed));
-        if length <= active.allocated {
+        let most = needed.max(self.segment_bytes + RESERVE_BYTES);
+        let mut length = (needed + ahead).min(most);
+        if length <= covered {
             return Ok(true);
         }
-        match active.file.allocate(length as u64) {
-            Ok(()) => active.allocated = length,
-            Err(error) if is_full(&error) => return Ok(false),
+        let from = active.end.max(active.filled) as u64;
+        let reserve = |length: usize| match fills {
+            true => active.file.fill(from, length as u64),
+            false => active.file.allocate(length as u64),
+        };
+        let mut room = reserve(length);
+        if needed > active.allocated && room.as_ref().is_err_and(is_full) {
+            // There may be room for less.
+            length = needed;
+            room = reserve(length);
+        }
+        match room {
+            Ok(()) => {
+                active.allocated = active.allocated.max(length);
+                active.filled = if fills { length } else { active.filled };
+            }
+            Err(error) if is_full(&error) => return Ok(needed <= active.allocated),
             Err(error) => return Err(Failure::Fatal(error)),
         }
         Ok(true)
@@ -204,7 +228,8 @@ fn write_summary(disk: &dyn Disk, segment: u64, end: usize) -> io::Result<()> {
     let read = disk.open(&name_of(segment))?.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     let Some(summary) = summary::encode(&bytes, segment) else { return Ok(()) };
-    let file = disk.create(&summary::name_of(segment))?;
+    let file = disk.create(summary::TEMPORARY)?;
     file.write_at(&summary, 0)?;
-    file.sync()
+    file.sync()?;
+    disk.rename(summary::TEMPORARY, &summary::name_of(segment))
 }

@@ -11,9 +11,11 @@
 //!   needed until the removed message is gone from the disk.
 
 mod begin;
+mod damage;
 mod disk;
 mod fact;
 mod format;
+mod framed;
 mod job;
 mod journal;
 mod lock;
@@ -22,6 +24,7 @@ mod reader;
 mod recovery;
 mod rewrite;
 mod scan;
+mod scrub;
 mod segment;
 #[cfg(test)]
 mod simulated;
@@ -36,15 +39,19 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+pub use damage::Damage;
 pub use disk::{Disk, DiskFile, FileDisk};
+pub use framed::{Cipher, Encryption, FramedDisk, KeyChange, KeyError, StoreEncryption};
 pub use lock::DirectoryLock;
-pub use recovery::{Damage, Opened};
+pub use recovery::Opened;
+pub use scrub::Scrub;
 
 use format::SegmentHeader;
 use job::ActiveFile;
 use journal::{Journal, Place};
 use piece::Piece;
 use reader::Reader;
+use recovery::read_all;
 use segment::{Segment, Size};
 use tail::Tail;
 
@@ -95,6 +102,12 @@ pub struct FileStorage {
     damaged: Vec<(u64, u64)>,
     /// Messages to overwrite.
     erasures: Vec<u64>,
+    /// How many times messages were to be overwritten.
+    erasures_begun: u64,
+    /// The last job overwrites messages.
+    is_erasing: bool,
+    /// The last segment that was checked.
+    scrubbed: u64,
     active: Option<ActiveFile>,
     position: Position,
     durable: Position,

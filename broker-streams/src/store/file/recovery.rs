@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
+use super::damage::Damage;
 use super::disk::{Disk, DiskFile};
 use super::fact::Fact;
 use super::format::{SEGMENT_HEADER, SegmentHeader, name_of, segment_of};
@@ -33,19 +34,6 @@ pub struct Opened {
     /// The bytes at the end of the log that were cut: they were being written when the store ended, and no client had been told that they are
     /// durable.
     pub cut_bytes: u64,
-}
-
-/// Stored bytes that are not those that were written.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Damage {
-    /// The name of the file.
-    pub file: String,
-    /// The place of the first damaged byte at most.
-    pub offset: u64,
-    /// The number of bytes from there to the next intact record.
-    pub bytes: u64,
-    /// The first and the last sequence between which messages are lost; `None` if only removals or entries of the journal are.
-    pub sequences: Option<(u64, u64)>,
 }
 
 impl FileStorage {
@@ -136,7 +124,18 @@ impl Recovery {
     fn read_summary(&mut self, number: u64) -> io::Result<bool> {
         let Ok(file) = self.disk.open(&summary::name_of(number)) else { return Ok(false) };
         let bytes = read_all(&*file)?;
-        let Some((summary, origin)) = summary::decode(&bytes, number) else { return Ok(false) };
+        let Some((summary, origin)) = summary::decode(&bytes, number) else {
+            if !summary::is_intact(&bytes) {
+                // It was complete before it had this name.
+                self.damage.push(Damage {
+                    file: summary::name_of(number),
+                    offset: 0,
+                    bytes: bytes.len() as u64,
+                    sequences: None,
+                });
+            }
+            return Ok(false);
+        };
         let log = self.disk.open(&name_of(number))?;
         let mut checksum = [0; 4];
         let is_complete = log.size()? >= summary.end as u64
@@ -288,7 +287,7 @@ impl Recovery {
         file.truncate(end as u64)?;
         file.sync()?;
         let segment = self.segments.back().map_or(0, |last| last.number);
-        self.active = Some(ActiveFile { segment, file, end, allocated: end });
+        self.active = Some(ActiveFile { segment, file, end, allocated: end, filled: end });
         Ok(())
     }
 
@@ -301,7 +300,8 @@ impl Recovery {
         let summaries = self.segments.iter().map(|segment| summary::name_of(segment.number));
         let summaries: HashSet<_> = summaries.collect();
         for name in self.disk.names()? {
-            if name == REWRITTEN || name.ends_with(".sum") && !summaries.contains(&name) {
+            let is_left = summary::is_summary(&name) && !summaries.contains(&name);
+            if name == REWRITTEN || is_left {
                 self.remove(&name)?;
             }
         }
@@ -311,6 +311,7 @@ impl Recovery {
         self.damage.retain(|damage| {
             damage.sequences.is_none_or(|(first, last)| (first..=last).any(is_missed))
         });
+        self.damage.extend(self.disk.damage());
         let ranges = self.damage.iter().filter_map(|damage| damage.sequences);
         let damaged = ranges.collect();
         let mut storage = FileStorage {
@@ -328,6 +329,9 @@ impl Recovery {
             recorded_floor: self.floor,
             damaged,
             erasures: Vec::new(),
+            erasures_begun: 0,
+            is_erasing: false,
+            scrubbed: 0,
             active: self.active,
             position: 0,
             durable: 0,
@@ -343,7 +347,8 @@ impl Recovery {
     }
 }
 
-fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+/// Reads a file.
+pub(super) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; file.size()? as usize];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);

@@ -55,6 +55,10 @@ pub(super) struct Segment {
     pub(super) removals: BTreeMap<Version, Removals>,
     /// A record in it is damaged: it stays as it is.
     pub(super) damaged: bool,
+    /// Its file is as it should be: it need not be written anew for that.
+    pub(super) is_settled: bool,
+    /// Its file should be written anew.
+    pub(super) is_loose: bool,
     /// There is a summary of it, or the attempt to write one failed.
     pub(super) has_summary: bool,
     /// The file, while a job may replace it by another one.
@@ -115,6 +119,8 @@ impl Segment {
             entry_bytes: 0,
             removals: BTreeMap::new(),
             damaged: false,
+            is_settled: false,
+            is_loose: false,
             has_summary: false,
             pinned: None,
         }

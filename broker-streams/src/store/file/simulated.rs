@@ -101,6 +101,11 @@ impl SimulatedDisk {
         copy
     }
 
+    /// Returns the bytes of all files that there ever were.
+    pub(crate) fn contents(&self) -> Vec<Vec<u8>> {
+        self.state().files.iter().map(|file| file.bytes.clone()).collect()
+    }
+
     /// Returns the length of a file.
     pub(crate) fn length(&self, name: &str) -> usize {
         let state = self.state();

@@ -7,8 +7,8 @@ use super::fact::Fact;
 use super::job::Job;
 use super::journal::join;
 use super::segment::Size;
-use super::{FileStorage, Kind};
-use crate::config::{StorageType, Time};
+use super::{Damage, FileStorage, Kind, Scrub};
+use crate::config::{Compression, StorageType, Time};
 use crate::filters::Filters;
 use crate::store::{Position, Record, Storage, StorageError, StoreState, SubjectState, SyncJob};
 
@@ -129,6 +129,15 @@ impl Storage for FileStorage {
         Ok(Some(header.record(buffer)))
     }
 
+    fn set_compression(&mut self, compression: Compression) {
+        let compresses = compression != Compression::None;
+        self.disk.compress(compresses);
+        if compresses {
+            // Those that are closed are looked at again.
+            self.segments.iter_mut().for_each(|segment| segment.is_settled = false);
+        }
+    }
+
     fn state(&self) -> StoreState {
         StoreState {
             messages: self.index.messages(),
@@ -138,20 +147,6 @@ impl Storage for FileStorage {
             last_time: self.last_time,
             subjects: self.index.subjects(),
         }
-    }
-
-    fn first_time(&self) -> Time {
-        let (first, (known, time)) = (self.index.first(), self.first_time.get());
-        if self.index.messages() == 0 {
-            return Time(0);
-        }
-        if known == first {
-            return time;
-        }
-        let found = self.locate(first).ok().flatten();
-        let time = found.map_or(Time(0), |(_, header)| header.time);
-        self.first_time.set((first, time));
-        time
     }
 
     fn subject(&self, subject: &[u8]) -> Option<SubjectState> {
@@ -168,6 +163,36 @@ impl Storage for FileStorage {
         visit: &mut dyn FnMut(&[u8], SubjectState) -> bool,
     ) {
         self.index.for_each_subject(filters, visit);
+    }
+
+    fn next_match(&self, filters: &Filters, from: u64) -> Option<u64> {
+        self.index.next_match(filters, from)
+    }
+
+    fn previous_match(&self, filters: &Filters, until: u64) -> Option<u64> {
+        self.index.previous_match(filters, until)
+    }
+
+    fn count(&self, filters: &Filters, from: u64, last_per_subject: bool) -> u64 {
+        self.index.count(filters, from, last_per_subject)
+    }
+
+    fn for_each_gap(&self, visit: &mut dyn FnMut(u64, u64) -> bool) {
+        self.index.for_each_gap(visit);
+    }
+
+    fn first_time(&self) -> Time {
+        let (first, (known, time)) = (self.index.first(), self.first_time.get());
+        if self.index.messages() == 0 {
+            return Time(0);
+        }
+        if known == first {
+            return time;
+        }
+        let found = self.locate(first).ok().flatten();
+        let time = found.map_or(Time(0), |(_, header)| header.time);
+        self.first_time.set((first, time));
+        time
     }
 
     fn for_each_expiry(&self, visit: &mut dyn FnMut(u64, Time)) -> Result<(), StorageError> {
@@ -193,18 +218,6 @@ impl Storage for FileStorage {
         }
     }
 
-    fn next_match(&self, filters: &Filters, from: u64) -> Option<u64> {
-        self.index.next_match(filters, from)
-    }
-
-    fn previous_match(&self, filters: &Filters, until: u64) -> Option<u64> {
-        self.index.previous_match(filters, until)
-    }
-
-    fn count(&self, filters: &Filters, from: u64, last_per_subject: bool) -> u64 {
-        self.index.count(filters, from, last_per_subject)
-    }
-
     fn sequence_at(&self, time: Time) -> u64 {
         let is_late = |sequence: &u64| match self.locate(*sequence) {
             Ok(Some((_, header))) => header.time >= time,
@@ -214,10 +227,6 @@ impl Storage for FileStorage {
         let mut found = late
             .filter_map(|segment| self.messages_until(segment.first, segment.last).find(is_late));
         found.next().unwrap_or(self.index.last() + 1)
-    }
-
-    fn for_each_gap(&self, visit: &mut dyn FnMut(u64, u64) -> bool) {
-        self.index.for_each_gap(visit);
     }
 
     fn position(&self) -> Position {
@@ -230,6 +239,14 @@ impl Storage for FileStorage {
 
     fn begin_sync(&mut self) -> Option<Box<dyn SyncJob>> {
         self.begin().map(|job| Box::new(job) as Box<dyn SyncJob>)
+    }
+
+    fn begin_scrub(&mut self) -> Option<Scrub> {
+        self.next_scrub()
+    }
+
+    fn finish_scrub(&mut self, scrub: &Scrub) -> Vec<Damage> {
+        self.end_scrub(scrub)
     }
 
     fn finish_sync(&mut self, job: Box<dyn SyncJob>) -> Result<(), StorageError> {

@@ -23,7 +23,8 @@ use super::scan::Scan;
 use crate::config::Time;
 use crate::store::record::Kind;
 
-const MAGIC: &[u8; 8] = b"natsdsum";
+/// How a summary begins.
+pub(super) const MAGIC: &[u8; 8] = b"natsdsum";
 const VERSION: u32 = 2;
 const FIXED: usize = 56;
 
@@ -37,9 +38,17 @@ const EXPIRES: u8 = 1 << 6;
 const HEADERS: u8 = 1 << 7;
 const KIND: u8 = 0xf;
 
+/// The name of a summary until it is complete.
+pub(super) const TEMPORARY: &str = "summary.tmp";
+
 /// Returns the name of the summary of a segment.
 pub(super) fn name_of(segment: u64) -> String {
     format!("{segment:016x}.sum")
+}
+
+/// Returns true for the name of a summary, or of one that is being written.
+pub(super) fn is_summary(name: &str) -> bool {
+    name.ends_with(".sum") || name == TEMPORARY
 }
 
 /// A summary that was read.
@@ -133,14 +142,16 @@ fn encode_facts(facts: &[Fact<'_>], out: &mut Vec<u8>) {
     }
 }
 
+/// Returns true if the bytes are those that were written, in this version or another one.
+pub(super) fn is_intact(bytes: &[u8]) -> bool {
+    let checksum = bytes.get(12..).map(|rest| crc32c::crc32c(rest).to_le_bytes());
+    bytes.starts_with(MAGIC) && checksum.is_some_and(|checksum| bytes[8..12] == checksum)
+}
+
 /// Reads a summary; `None` if it is none of this segment, or damaged.
 pub(super) fn decode(bytes: &[u8], number: u64) -> Option<(Summary<'_>, Origin)> {
     let word = |at: usize| bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-    let stored = bytes.get(8..12)?;
-    let is_intact = bytes.starts_with(MAGIC)
-        && bytes.get(12..16)? == VERSION.to_le_bytes()
-        && crc32c::crc32c(&bytes[12..]).to_le_bytes() == *stored;
-    if !is_intact {
+    if !is_intact(bytes) || bytes.get(12..16)? != VERSION.to_le_bytes() {
         return None;
     }
     let header = SegmentHeader::decode(bytes.get(FIXED..)?, number)?;
