@@ -6,7 +6,7 @@ use crate::config::Time;
 use crate::error::ApiError;
 use crate::limits::{JOURNAL_GROWTH, JOURNAL_MIN_BYTES};
 use crate::outbox::Outbox;
-use crate::store::{StorageError, SyncJob};
+use crate::store::{Damage, Scrub, StorageError, SyncJob};
 use crate::stream::Answer;
 
 /// The urgency of a sync.
@@ -39,6 +39,16 @@ impl Cell {
         self.journal_progress();
         self.compact();
         self.stream.begin_sync()
+    }
+
+    /// Returns a check of the next part of what is stored; see [`Storage::begin_scrub`](crate::store::Storage::begin_scrub).
+    pub fn begin_scrub(&mut self) -> Option<Scrub> {
+        self.stream.begin_scrub()
+    }
+
+    /// Returns the damage that a check has found.
+    pub fn finish_scrub(&mut self, scrub: &Scrub) -> Vec<Damage> {
+        self.stream.finish_scrub(scrub)
     }
 
     /// Takes the job back, sends the answers that waited for it, and delivers what has become visible.

@@ -22,7 +22,7 @@ use crate::config::limits::AccountLimits;
 use crate::config::{StorageType, StreamConfig, Time};
 use crate::error::ApiError;
 use crate::outbox::Outbox;
-use crate::store::{Damage, MemoryStorage, Opened, Storage};
+use crate::store::{MemoryStorage, Opened, Storage};
 use crate::stream::{Room, Stream};
 
 /// The prefix of the API.
@@ -260,17 +260,7 @@ impl Account {
         name: &str,
     ) -> Result<Option<Cell>, Box<dyn std::error::Error>> {
         let Opened { storage, journal, damage, .. } = directory.open(&self.name, name)?;
-        self.server.counters.note_damages(damage.len());
-        for damage in &damage {
-            let Damage { file, offset, bytes, sequences } = damage;
-            let lost = sequences.map_or_else(String::new, |(first, last)| {
-                format!(", among them messages {first} to {last}")
-            });
-            let account = &self.name;
-            tracing::error!(
-                "Stream {name:?} of account {account:?}: {bytes} bytes of {file} at {offset} are damaged{lost}"
-            );
-        }
+        self.server.scrubber.report(&self.name, name, &damage);
         if journal.is_empty() && damage.is_empty() && storage.state().last_sequence == 0 {
             return Ok(None);
         }

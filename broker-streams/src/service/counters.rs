@@ -14,7 +14,6 @@ pub(super) struct Counters {
     syncs: AtomicU64,
     written_bytes: AtomicU64,
     failures: AtomicU64,
-    damages: AtomicU64,
     dropped_requests: AtomicU64,
     /// The times of streams that are no longer served. Held while a stream ends, and while the times of all are added.
     ended: Mutex<Latencies>,
@@ -32,11 +31,6 @@ impl Counters {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts damaged places of a store.
-    pub(super) fn note_damages(&self, count: usize) {
-        self.damages.fetch_add(count as u64, Ordering::Relaxed);
-    }
-
     /// Counts requests to the API that were dropped.
     pub(super) fn note_dropped(&self, count: u64) {
         self.dropped_requests.fetch_add(count, Ordering::Relaxed);
@@ -47,14 +41,13 @@ impl Counters {
         lock(&self.ended)
     }
 
-    /// Returns the counts, without times and waiting requests.
+    /// Returns the counts, without times, waiting requests and damages.
     pub(super) fn counts(&self) -> ServiceCounts {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         ServiceCounts {
             syncs: load(&self.syncs),
             written_bytes: load(&self.written_bytes),
             store_failures: load(&self.failures),
-            damages: load(&self.damages),
             dropped_requests: load(&self.dropped_requests),
             ..ServiceCounts::default()
         }

@@ -15,6 +15,7 @@ mod outbox;
 mod report;
 mod requests;
 mod requests_queue;
+mod scrubber;
 mod server;
 mod subscriptions;
 mod syncer;

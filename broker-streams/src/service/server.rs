@@ -10,6 +10,7 @@ use super::directory::Directory;
 use super::lock::lock;
 use super::options::Options;
 use super::requests_queue::Requests;
+use super::scrubber::Scrubber;
 use super::syncer::Syncer;
 use super::usage::Usages;
 use super::worker::Worker;
@@ -31,6 +32,7 @@ pub(super) struct Server {
     pub(super) worker: Worker,
     pub(super) syncer: Syncer,
     pub(super) requests: Requests,
+    pub(super) scrubber: Scrubber,
     pub(super) usages: Arc<Usages>,
     open_batches: Arc<OpenBatches>,
     pub(super) counters: Counters,
@@ -62,6 +64,7 @@ impl Server {
             worker: Worker::default(),
             syncer: Syncer::default(),
             requests: Requests::default(),
+            scrubber: Scrubber::default(),
             usages: Arc::new(Usages::of_server(most.0, most.1)),
             open_batches: Arc::default(),
             counters: Counters::default(),
@@ -78,6 +81,9 @@ impl Server {
                 server.report_dropped(dropped);
             });
         })?;
+        if server.directory.is_some() {
+            server.spawn("streams-scrub", |server| server.scrubber.serve())?;
+        }
         Ok(server)
     }
 
@@ -98,6 +104,7 @@ impl Server {
         self.requests.end();
         self.worker.end();
         self.syncer.end();
+        self.scrubber.end();
         let handles = std::mem::take(&mut *lock(&self.handles));
         for handle in handles {
             // A thread that has panicked has been reported by the panic.

@@ -6,7 +6,7 @@ use broker_core::RawMessage;
 use broker_core::endpoint::Scratch;
 
 use crate::api::ApiRequest;
-use crate::store::SyncJob;
+use crate::store::{Damage, Scrub, SyncJob};
 
 /// A stream, as the threads see it.
 pub(super) trait Task: Send + Sync {
@@ -15,6 +15,17 @@ pub(super) trait Task: Send + Sync {
 
     /// Performs the actions that are due.
     fn tick(self: Arc<Self>, scratch: &mut Scratch);
+
+    /// Returns a check of the next part of what is stored.
+    fn begin_scrub(&self) -> Option<Scrub> {
+        None
+    }
+
+    /// Returns the damage that a check has found.
+    fn finish_scrub(&self, scrub: &Scrub) -> Vec<Damage> {
+        let _ = scrub;
+        Vec::new()
+    }
 
     /// Takes the changes that are to be synced.
     fn begin_sync(&self) -> Option<Box<dyn SyncJob>>;

@@ -14,10 +14,10 @@ use super::subscriptions::Subscriptions;
 use super::task::{Receiver, Task};
 use super::usage::{Share, Usages};
 use crate::cell::{Cell, Follower, Urgency};
-use crate::config::{StreamConfig, Time};
+use crate::config::{StorageType, StreamConfig, Time};
 use crate::latency::Latencies;
 use crate::outbox::Outbox;
-use crate::store::SyncJob;
+use crate::store::{Damage, Scrub, SyncJob};
 use crate::stream::{Incoming, Room};
 
 /// The time after which progress of consumers is synced that no answer waits for, in nanoseconds.
@@ -98,6 +98,10 @@ impl Unit {
             let receiver: Weak<dyn Receiver> = receiver;
             Subscriptions::open(&server.broker, account, &receiver)
         });
+        if unit.config().storage == StorageType::File {
+            let weak: Weak<Self> = Arc::downgrade(&unit);
+            server.scrubber.add(account, &unit.config().name, weak);
+        }
         let follower = unit.follower();
         unit.with(&mut Scratch::new(), |cell, _, _| cell.set_follower(follower));
         unit
@@ -281,6 +285,14 @@ impl Task for Unit {
     fn begin_sync(&self) -> Option<Box<dyn SyncJob>> {
         self.is_sync_queued.store(false, Ordering::Release);
         lock(&self.locked).cell.begin_sync()
+    }
+
+    fn begin_scrub(&self) -> Option<Scrub> {
+        lock(&self.locked).cell.begin_scrub()
+    }
+
+    fn finish_scrub(&self, scrub: &Scrub) -> Vec<Damage> {
+        lock(&self.locked).cell.finish_scrub(scrub)
     }
 
     fn finish_sync(self: Arc<Self>, job: Box<dyn SyncJob>, scratch: &mut Scratch) {

@@ -81,6 +81,7 @@ impl Viewer {
         let ended = server.counters.ended();
         let mut counts = server.counters.counts();
         counts.waiting_requests = server.requests.waiting();
+        counts.damages = server.scrubber.damaged();
         counts.latencies = *ended;
         for account in self.all_accounts() {
             for unit in account.units() {

@@ -3,7 +3,7 @@
 use super::Stream;
 use super::limits::MAX_WAITING_BYTES;
 use crate::outbox::Outbox;
-use crate::store::{Position, StorageError, SyncJob};
+use crate::store::{Damage, Position, Scrub, StorageError, SyncJob};
 
 impl Stream {
     /// Returns the last durable sequence: consumers deliver nothing behind it.
@@ -17,6 +17,16 @@ impl Stream {
         let job = self.storage.begin_sync()?;
         self.syncing = Some(self.state().last_sequence);
         Some(job)
+    }
+
+    /// Returns a check of the next part of what is stored; see [`Storage::begin_scrub`](crate::store::Storage::begin_scrub).
+    pub fn begin_scrub(&mut self) -> Option<Scrub> {
+        self.storage.begin_scrub()
+    }
+
+    /// Returns the damage that a check has found.
+    pub fn finish_scrub(&mut self, scrub: &Scrub) -> Vec<Damage> {
+        self.storage.finish_scrub(scrub)
     }
 
     /// Takes the job of [`Self::begin_sync`] back.
