@@ -5,6 +5,7 @@
 //! recovery. Every change has a [`Position`]; a change is durable once [`Storage::durable`] has reached the position
 //! that [`Storage::position`] returned after it.
 
+mod answers;
 mod file;
 mod index;
 mod marks;

@@ -10,7 +10,8 @@ use super::segment::Size;
 use super::{Damage, FileStorage, Kind, Scrub};
 use crate::config::{Compression, StorageType, Time};
 use crate::filters::Filters;
-use crate::store::{Position, Record, Storage, StorageError, StoreState, SubjectState, SyncJob};
+use crate::store::answers::answers_of_index;
+use crate::store::{Position, Record, Storage, StorageError, SyncJob};
 
 impl Storage for FileStorage {
     fn append(&mut self, record: &Record<'_>) -> Result<(), StorageError> {
@@ -138,48 +139,7 @@ impl Storage for FileStorage {
         }
     }
 
-    fn state(&self) -> StoreState {
-        StoreState {
-            messages: self.index.messages(),
-            bytes: self.bytes,
-            first_sequence: self.index.first(),
-            last_sequence: self.index.last(),
-            last_time: self.last_time,
-            subjects: self.index.subjects(),
-        }
-    }
-
-    fn subject(&self, subject: &[u8]) -> Option<SubjectState> {
-        self.index.subject(subject)
-    }
-
-    fn subject_of(&self, sequence: u64) -> Option<&[u8]> {
-        self.index.subject_of(sequence)
-    }
-
-    fn for_each_subject(
-        &self,
-        filters: &Filters,
-        visit: &mut dyn FnMut(&[u8], SubjectState) -> bool,
-    ) {
-        self.index.for_each_subject(filters, visit);
-    }
-
-    fn next_match(&self, filters: &Filters, from: u64) -> Option<u64> {
-        self.index.next_match(filters, from)
-    }
-
-    fn previous_match(&self, filters: &Filters, until: u64) -> Option<u64> {
-        self.index.previous_match(filters, until)
-    }
-
-    fn count(&self, filters: &Filters, from: u64, last_per_subject: bool) -> u64 {
-        self.index.count(filters, from, last_per_subject)
-    }
-
-    fn for_each_gap(&self, visit: &mut dyn FnMut(u64, u64) -> bool) {
-        self.index.for_each_gap(visit);
-    }
+    answers_of_index!();
 
     fn first_time(&self) -> Time {
         let (first, (known, time)) = (self.index.first(), self.first_time.get());

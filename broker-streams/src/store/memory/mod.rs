@@ -7,11 +7,11 @@ use std::io;
 
 use chunk::Chunk;
 
+use super::answers::answers_of_index;
 use super::index::Index;
 use super::record::is_storable;
-use super::{Position, Record, Storage, StorageError, StoreState, SubjectState, SyncJob};
+use super::{Position, Record, Storage, StorageError, SyncJob};
 use crate::config::{StorageType, Time};
-use crate::filters::Filters;
 
 /// Stores messages in memory: in chunks, whose memory is given back as their messages are removed.
 #[derive(Default)]
@@ -136,37 +136,12 @@ impl Storage for MemoryStorage {
         Ok(self.chunks.get(self.chunk_of(sequence)).and_then(|chunk| chunk.load(sequence)))
     }
 
-    fn state(&self) -> StoreState {
-        StoreState {
-            messages: self.index.messages(),
-            bytes: self.bytes,
-            first_sequence: self.index.first(),
-            last_sequence: self.index.last(),
-            last_time: self.last_time,
-            subjects: self.index.subjects(),
-        }
-    }
+    answers_of_index!();
 
     fn first_time(&self) -> Time {
         let first = self.index.first();
         let chunk = self.chunks.get(self.chunk_of(first));
         chunk.and_then(|chunk| chunk.load(first)).map_or(Time(0), |record| record.time)
-    }
-
-    fn subject(&self, subject: &[u8]) -> Option<SubjectState> {
-        self.index.subject(subject)
-    }
-
-    fn subject_of(&self, sequence: u64) -> Option<&[u8]> {
-        self.index.subject_of(sequence)
-    }
-
-    fn for_each_subject(
-        &self,
-        filters: &Filters,
-        visit: &mut dyn FnMut(&[u8], SubjectState) -> bool,
-    ) {
-        self.index.for_each_subject(filters, visit);
     }
 
     fn for_each_expiry(&self, visit: &mut dyn FnMut(u64, Time)) -> Result<(), StorageError> {
@@ -176,26 +151,10 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn next_match(&self, filters: &Filters, from: u64) -> Option<u64> {
-        self.index.next_match(filters, from)
-    }
-
-    fn previous_match(&self, filters: &Filters, until: u64) -> Option<u64> {
-        self.index.previous_match(filters, until)
-    }
-
-    fn count(&self, filters: &Filters, from: u64, last_per_subject: bool) -> u64 {
-        self.index.count(filters, from, last_per_subject)
-    }
-
     fn sequence_at(&self, time: Time) -> u64 {
         let late = self.chunks.iter().filter(|chunk| chunk.latest() >= time);
         let found = late.filter_map(|chunk| chunk.sequence_at(time, &self.index)).next();
         found.unwrap_or(self.index.last() + 1)
-    }
-
-    fn for_each_gap(&self, visit: &mut dyn FnMut(u64, u64) -> bool) {
-        self.index.for_each_gap(visit);
     }
 
     fn position(&self) -> Position {
