@@ -246,7 +246,8 @@ pub trait Storage: Send {
     /// Returns the sequence of the first message that was stored at or after `time`; `last_sequence + 1` without one.
     fn sequence_at(&self, time: Time) -> u64;
 
-    /// Calls `visit` with the first and last sequence of each gap between the first and the last message, in order, until it returns false.
+    /// Calls `visit` with the first and last sequence of each gap between the first message and the last sequence that was used, in order,
+    /// until it returns false.
     fn for_each_gap(&self, visit: &mut dyn FnMut(u64, u64) -> bool);
 
     /// Returns the number of changes.

@@ -232,8 +232,8 @@ impl Index {
         .unwrap_or(0)
     }
 
-    /// Calls `visit` with the first and last sequence of each gap between the first and the last message, until it returns
-    /// false.
+    /// Calls `visit` with the first and last sequence of each gap between the first message and the last sequence that was used, until it
+    /// returns false.
     pub(crate) fn for_each_gap(&self, visit: &mut dyn FnMut(u64, u64) -> bool) {
         let mut expected = self.first();
         while let Some(next) = self.next(Wanted::All, expected) {
@@ -242,6 +242,9 @@ impl Index {
             }
             let Some(at) = self.window_of(next) else { return };
             expected = self.windows[at].next_missing(next);
+        }
+        if expected <= self.last {
+            visit(expected, self.last);
         }
     }
 

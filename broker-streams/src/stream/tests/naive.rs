@@ -200,6 +200,9 @@ impl Storage for NaiveStorage {
                 return;
             }
         }
+        if let Some(expected) = next.filter(|expected| *expected <= self.last) {
+            visit(expected, self.last);
+        }
     }
 
     fn for_each_expiry(&self, visit: &mut dyn FnMut(u64, Time)) -> Result<(), StorageError> {
