@@ -382,3 +382,50 @@ fn a_mirror_asks_again_when_its_origin_is_gone() {
     mirror.take(&replies[2], &format!("$JS.ACK.O.C.1.8.1.{}.0", NOW.0), "");
     assert_eq!(mirror.cell.stream().state().last_sequence, 8);
 }
+
+#[test]
+fn a_message_reaches_only_the_consumers_that_select_its_subject() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    let filters = ["a.b", "a.*", "a.c", "a.>", ""];
+    for (number, filter) in filters.iter().enumerate() {
+        let config = ConsumerConfig {
+            durable: format!("C{number}"),
+            filter_subject: (*filter).into(),
+            max_deliver: -1,
+            max_waiting: 512,
+            ack_policy: AckPolicy::None,
+            ..ConsumerConfig::default()
+        };
+        cell.add_consumer(&format!("C{number}"), config, NOW, &mut sent).unwrap();
+    }
+    let ask = |cell: &mut Cell, sent: &mut Sent| {
+        for number in 0..filters.len() {
+            let (name, inbox) = (format!("C{number}"), format!("inbox{number}"));
+            assert!(cell.request(name.as_bytes(), (inbox.as_bytes(), b"1"), NOW, sent));
+        }
+    };
+    ask(&mut cell, &mut sent);
+    publish(&mut cell, "p1", &mut sent);
+    sync(&mut cell, &mut sent);
+    let found = |sent: &mut Sent| {
+        (0..filters.len())
+            .map(|number| sent.take(&format!("inbox{number}")).len())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(&mut sent), [1, 1, 0, 1, 1]);
+    // Another filter, and a consumer less.
+    let config = cell.consumer("C2").unwrap().config().clone();
+    let config = ConsumerConfig { filter_subject: "a.b".into(), ..config };
+    assert!(cell.update_consumer("C2", config, NOW, &mut sent).unwrap());
+    assert!(cell.remove_consumer("C3", NOW, &mut sent).unwrap());
+    sent.take("inbox2");
+    for number in [0, 1, 2, 4] {
+        let (name, inbox) = (format!("C{number}"), format!("inbox{number}"));
+        assert!(cell.request(name.as_bytes(), (inbox.as_bytes(), b"1"), NOW, &mut sent));
+    }
+    sent.0.clear();
+    publish(&mut cell, "p2", &mut sent);
+    sync(&mut cell, &mut sent);
+    assert_eq!(found(&mut sent), [1, 1, 1, 0, 1]);
+}
