@@ -95,8 +95,7 @@ impl Stream {
         if let Some(source) = draft.fields.source.filter(|source| !source.is_empty()) {
             increment = take_source(counter, source, draft)?;
             let text = increment.to_string();
-            draft.headers =
-                Cow::Owned(header_block::set(&draft.headers, INCREMENT, text.as_bytes()));
+            draft.headers = Cow::Owned(set_in_place(&draft.headers, INCREMENT, text.as_bytes()));
         }
         counter.total = counter.total.plus(&increment);
         if counter.total.is_too_long() {
@@ -106,13 +105,25 @@ impl Stream {
         if !counter.sources.is_empty() {
             let json =
                 go_json::compact(&counter.sources).map_err(|_| ApiError::MESSAGE_COUNTER_BROKEN)?;
-            draft.headers = Cow::Owned(header_block::set(&draft.headers, SOURCES, &json));
+            draft.headers = Cow::Owned(set_in_place(&draft.headers, SOURCES, &json));
         }
         if draft.len() > self.options.max_payload {
             return Err(ApiError::STREAM_MESSAGE_EXCEEDS_MAXIMUM);
         }
         Ok(())
     }
+}
+
+/// Replaces the value of a field where it is, or adds the field as the last.
+// NATS 2.14: client.go setHeader.
+fn set_in_place(block: &[u8], name: &[u8], new: &[u8]) -> Vec<u8> {
+    let field = [b"\r\n", name, b": "].concat();
+    let parts = memchr::memmem::find(block, &field).and_then(|at| {
+        let (before, rest) = block.split_at(at + field.len());
+        let end = memchr::memmem::find(rest, b"\r\n")?;
+        Some([before, new, &rest[end..]].concat())
+    });
+    parts.unwrap_or_else(|| header_block::set(block, name, new))
 }
 
 /// Records the value of another stream's counter. Returns by how much it has changed.

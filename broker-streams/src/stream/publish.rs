@@ -139,9 +139,7 @@ impl Stream {
             fields::append(&mut headers, "Nats-TTL", seconds.to_string().as_bytes());
             draft.headers = Cow::Owned(headers);
         }
-        if !self.config.allow_message_ttl {
-            return Ok(Time::default());
-        }
+        // Of another stream's message it is stored in any case: this stream may come to allow it.
         Ok(now.plus(seconds.saturating_mul(1_000_000_000)))
     }
 
@@ -204,7 +202,9 @@ impl Stream {
         context: &mut Context<'_>,
     ) -> Result<(), ApiError> {
         self.storage.append(record).map_err(store_error)?;
-        self.expiries.insert(record.sequence, record.expires);
+        if self.config.allow_message_ttl {
+            self.expiries.insert(record.sequence, record.expires);
+        }
         self.enforce_limits(Some((record.sequence, record.subject)), context.consumers)
             .map_err(store_error)?;
         self.expect_age(record.time);

@@ -57,7 +57,7 @@ impl Stream {
         if max > 0 && (before <= 0 || max < before) {
             self.enforce_subject_limits(max.unsigned_abs(), consumers)?;
         }
-        Ok(())
+        self.expire(context).map_err(store_error)
     }
 
     /// Removes the oldest messages of each subject above a limit.

@@ -157,10 +157,9 @@ impl Model {
     }
 
     pub(crate) fn gaps(&self) -> impl Iterator<Item = (u64, u64)> {
-        let behind = self.last + 1;
-        let ends = self.messages.keys().skip(1).chain([&behind]).copied().collect::<Vec<_>>();
+        let ends = self.messages.keys().skip(1).copied().chain([self.last + 1]);
         let pairs = self.messages.keys().copied().zip(ends);
-        pairs.filter(|(a, b)| *a + 1 < *b).map(|(a, b)| (a + 1, b - 1))
+        pairs.filter(|(a, b)| a + 1 < *b).map(|(a, b)| (a + 1, b - 1))
     }
 
     fn selected<'a>(&'a self, filters: &'a Filters) -> impl DoubleEndedIterator<Item = Record<'a>> {

@@ -1,9 +1,10 @@
 //! A stream that another one takes messages from, and how far it has come.
 
-use broker_core::subject::SubjectTransform;
+use broker_core::SubjectFilter;
+use broker_core::subject::{SubjectTransform, TransformError};
 
 use super::name::index_name;
-use crate::config::{StreamSource, Time};
+use crate::config::{StreamSource, Time, TransformConfig};
 use crate::error::ApiError;
 
 /// A stream that another one takes messages from, and how far it has come.
@@ -53,16 +54,8 @@ impl Feed {
         source: &StreamSource,
         is_mirror: bool,
         now: Time,
-    ) -> Result<Self, broker_core::subject::TransformError> {
-        let transforms = source.subject_transforms.iter().map(|transform| {
-            SubjectTransform::new(
-                &transform.source,
-                match transform.destination.as_str() {
-                    "" => ">",
-                    destination => destination,
-                },
-            )
-        });
+    ) -> Result<Self, TransformError> {
+        let transforms = source.subject_transforms.iter().map(transform);
         Ok(Self {
             index: index_name(source),
             transforms: transforms.collect::<Result<_, _>>()?,
@@ -92,4 +85,14 @@ impl Feed {
         transform.apply(subject, random, &mut out);
         Some(out)
     }
+}
+
+/// Returns the transform of a configuration; one without a destination selects subjects and keeps them.
+fn transform(config: &TransformConfig) -> Result<SubjectTransform, TransformError> {
+    let TransformConfig { source, destination } = config;
+    if !destination.is_empty() {
+        return SubjectTransform::new(source, destination);
+    }
+    let filter = SubjectFilter::parse(if source.is_empty() { ">" } else { source });
+    filter.map(SubjectTransform::identity).map_err(|_| TransformError::InvalidSubject)
 }

@@ -131,9 +131,13 @@ impl Stream {
                 Err(error) => return Err(error),
             };
             let field = record.and_then(|record| Fields::read(record.headers).source);
-            if let Some((index, sequence)) = field.and_then(read_source_field) {
-                let mut feeds = self.feeds.all.iter_mut();
-                if let Some(feed) = feeds.find(|feed| feed.index == index && feed.sequence == 0) {
+            if let Some((index, sequence)) = field.and_then(read_source_field)
+                && sequence > 0
+            {
+                // Only the name of a stream has no spaces.
+                let is_it = |feed: &Feed| feed.index == index || feed.source.name == index;
+                let feeds = self.feeds.all.iter_mut().filter(|feed| !feed.is_mirror);
+                for feed in feeds.filter(|feed| feed.sequence == 0 && is_it(feed)) {
                     feed.sequence = sequence;
                     unknown -= 1;
                 }

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::config::StreamSource;
+use crate::consumer::AckSubject;
 
 /// Returns a hash of eight letters and digits.
 // NATS 2.14: events.go getHash.
@@ -42,9 +43,13 @@ pub(super) fn source_field(index: &str, sequence: u64, subject: &[u8]) -> Vec<u8
     field
 }
 
-/// Reads such a field: the name of the source, and the sequence.
+/// Reads such a field: the name of the source, and the sequence. Servers before 2.10 named only the stream, and those before
+/// 2.2 wrote the subject of an acknowledgement.
 // NATS 2.14: stream.go streamAndSeq.
 pub(super) fn read_source_field(field: &[u8]) -> Option<(String, u64)> {
+    if let Some(ack) = AckSubject::parse(field) {
+        return Some((String::from_utf8(ack.stream.to_vec()).ok()?, ack.stream_sequence));
+    }
     let text = std::str::from_utf8(field).ok()?;
     let words: Vec<_> = text.split(' ').collect();
     let sequence = words.get(1)?.parse().ok()?;
@@ -52,6 +57,7 @@ pub(super) fn read_source_field(field: &[u8]) -> Option<(String, u64)> {
         [name, _, filters, destinations, ..] => {
             Some((format!("{name} {filters} {destinations}"), sequence))
         }
+        [name, _] => Some((name.to_owned(), sequence)),
         _ => None,
     }
 }
@@ -68,6 +74,10 @@ mod tests {
         let field = source_field(&index, 7, b"a.b");
         assert_eq!(field, b"A 7 > > a.b");
         assert_eq!(read_source_field(&field), Some((index, 7)));
+        assert_eq!(read_source_field(b"A 7"), Some(("A".to_owned(), 7)));
+        let ack = b"$JS.ACK.A.C.1.7.3.0.0";
+        assert_eq!(read_source_field(ack), Some(("A".to_owned(), 7)));
         assert_eq!(read_source_field(b"A"), None);
+        assert_eq!(read_source_field(b"A 7 >"), None);
     }
 }

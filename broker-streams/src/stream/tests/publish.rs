@@ -74,6 +74,15 @@ fn expectations_are_checked() {
             last(2),
         ),
         (
+            "Nats-Expected-Last-Subject-Sequence: 0|Nats-Expected-Last-Subject-Sequence-Subject: *",
+            last(2),
+        ),
+        (
+            "Nats-Expected-Last-Subject-Sequence: 0|Nats-Expected-Last-Subject-Sequence-Subject: a.>|\
+             Nats-Expected-Last-Sequence: 1",
+            last(2),
+        ),
+        (
             "Nats-Expected-Last-Subject-Sequence-Subject: b",
             refused(ApiError::STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID),
         ),

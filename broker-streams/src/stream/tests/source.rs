@@ -41,6 +41,16 @@ fn deliver(
     (sequence, number): (u64, u64),
     headers: &str,
 ) {
+    deliver_payload(bench, (feed, subject), (sequence, number), (headers, "x"));
+}
+
+/// As [`deliver`], with a payload.
+fn deliver_payload(
+    bench: &mut Bench,
+    (feed, subject): (usize, &str),
+    (sequence, number): (u64, u64),
+    (headers, payload): (&str, &str),
+) {
     let time = START.0 + i64::try_from(sequence).unwrap();
     let reply = format!("$JS.ACK.O.C.1.{sequence}.{number}.{time}.5");
     let headers = match headers {
@@ -51,7 +61,7 @@ fn deliver(
         subject: subject.as_bytes(),
         reply: reply.as_bytes(),
         headers: headers.as_bytes(),
-        payload: b"x",
+        payload: payload.as_bytes(),
     };
     bench.with(|stream, context| stream.feed_message(feed, &message, context));
 }
@@ -271,4 +281,72 @@ fn a_mirror_can_become_a_stream_of_its_own() {
     assert!(bench.stream.feed_version() > version);
     assert_eq!(bench.stream.feed_subjects().count(), 0);
     assert_eq!(bench.publish("b", "", ""), ack(4));
+}
+
+#[test]
+fn a_sourced_counter_keeps_the_place_of_its_increment() {
+    let (sources, allow_message_counter) = (vec![source("O")], true);
+    let mut bench =
+        Bench::new(StreamConfig { sources, allow_message_counter, ..StreamConfig::default() });
+    start(&mut bench);
+    let increments = ["Nats-Incr: 3", "A: b|Nats-Incr: 40|C: d"];
+    for (sequence, (total, headers)) in (1..).zip([("3", increments[0]), ("43", increments[1])]) {
+        let payload = format!("{{\"val\":\"{total}\"}}");
+        deliver_payload(&mut bench, (0, "a"), (sequence, sequence), (headers, &payload));
+    }
+    let (headers, payload) = bench.message(2);
+    assert_eq!(payload, r#"{"val":"43"}"#);
+    let names: Vec<_> =
+        headers.lines().filter_map(|line| line.split_once(": ")).map(|field| field.0).collect();
+    assert_eq!(names, ["A", "Nats-Incr", "C", "Nats-Stream-Source", "Nats-Counter-Sources"]);
+    assert!(headers.contains("Nats-Incr: 40\r\n"), "{headers}");
+}
+
+#[test]
+fn a_source_selects_subjects_that_it_keeps() {
+    let transform = |source: &str, destination: &str| TransformConfig {
+        source: source.into(),
+        destination: destination.into(),
+    };
+    let subject_transforms = vec![
+        transform("a", ""),
+        transform("b", "x"),
+        transform("c.*", ""),
+        transform("d.>", "e.>"),
+    ];
+    let sources = vec![StreamSource { subject_transforms, ..source("O") }];
+    let mut bench = Bench::new(StreamConfig { sources, ..StreamConfig::default() });
+    let (_, request) = request(&mut bench);
+    assert_eq!(request["config"]["filter_subjects"], serde_json::json!(["a", "b", "c.*", "d.>"]));
+    respond(&mut bench, 0, CREATED);
+    for (sequence, subject) in (1..).zip(["a", "b", "c.1", "d.2"]) {
+        deliver(&mut bench, 0, subject, (sequence, sequence), "");
+    }
+    let subjects: Vec<_> = bench.stored().into_iter().map(|stored| stored.1).collect();
+    assert_eq!(subjects, ["a", "x", "c.1", "e.2"]);
+}
+
+#[test]
+fn a_stream_that_comes_to_allow_it_expires_what_it_took_from_another() {
+    let config = StreamConfig { sources: vec![source("O")], ..StreamConfig::default() };
+    let mut bench = Bench::new(config.clone());
+    start(&mut bench);
+    deliver(&mut bench, 0, "a", (1, 1), "Nats-TTL: 1s");
+    deliver(&mut bench, 0, "b", (2, 2), "");
+    bench.tick(5);
+    assert_eq!(bench.sequences(), [1, 2]);
+    let config = StreamConfig { allow_message_ttl: true, ..config };
+    bench.with(|stream, context| stream.update(config, context)).unwrap();
+    assert_eq!(bench.sequences(), [2]);
+}
+
+#[test]
+fn sources_go_on_behind_the_fields_of_old_servers() {
+    let sources = vec![source("O")];
+    let mut bench = Bench::new(StreamConfig::default());
+    assert_eq!(bench.publish("a", "Nats-Stream-Source: O 4", ""), ack(1));
+    let config = StreamConfig { sources, ..StreamConfig::default() };
+    bench.with(|stream, context| stream.update(config, context)).unwrap();
+    let (_, request) = request(&mut bench);
+    assert_eq!(request["config"]["opt_start_seq"], 5);
 }
