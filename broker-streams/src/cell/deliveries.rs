@@ -51,7 +51,7 @@ impl Cell {
         out: &mut dyn Outbox,
     ) -> Result<(), ApiError> {
         let number = self.consumers.next_number();
-        let entry = Entry::consumer(number, name, &config, now);
+        let entry = Entry::consumer(number, name, &config, (now, 0));
         if config.is_stored() {
             self.journal(&entry).map_err(ApiError::consumer_create)?;
         }
@@ -99,7 +99,8 @@ impl Cell {
         out: &mut dyn Outbox,
     ) -> Result<bool, ApiError> {
         let Some(member) = self.consumers.get(name.as_bytes()) else { return Ok(false) };
-        let entry = Entry::consumer(member.number, name, &config, member.consumer.created());
+        let history = (member.consumer.created(), member.consumer.passed_before(&config));
+        let entry = Entry::consumer(member.number, name, &config, history);
         if config.is_stored() {
             self.journal(&entry).map_err(ApiError::consumer_create)?;
         }
@@ -206,7 +207,8 @@ impl Cell {
         now: Time,
         out: &mut dyn Outbox,
     ) {
-        let Some(ack) = AckSubject::parse(subject) else { return };
+        let own = |ack: &AckSubject<'_>| ack.stream == self.name().as_bytes();
+        let Some(ack) = AckSubject::parse(subject).filter(own) else { return };
         let Self { stream, consumers, .. } = self;
         let Some(member) = consumers.get_mut(ack.consumer) else { return };
         let outcome = member.consumer.ack(view(stream), &ack, reply, payload, now, out);
@@ -318,10 +320,10 @@ impl Cell {
     // NATS 2.14: stream.go updateWithAdvisory, consumer.go checkStateForInterestStream.
     pub(super) fn follow_retention(&mut self, now: Time, out: &mut dyn Outbox) {
         let retention = self.stream.config().retention;
-        let first = self.stream.state().first_sequence;
         let mut released = Vec::new();
-        self.consumers.visit_all(|member| {
-            member.consumer.set_retention(retention, first);
+        let Self { stream, consumers, .. } = self;
+        consumers.visit_all(|member| {
+            member.consumer.set_retention(retention, view(stream));
             member.consumer.take_released(&mut released);
         });
         self.release(&released, now, out);

@@ -123,8 +123,9 @@ impl Cell {
         for member in self.consumers.iter().filter(|member| member.consumer.config().is_stored()) {
             let consumer = &member.consumer;
             add(&mut |out| {
-                let (config, created) = (consumer.config(), consumer.created());
-                Entry::consumer(member.number, consumer.name(), config, created).write(out);
+                let (config, history) =
+                    (consumer.config(), (consumer.created(), consumer.passed()));
+                Entry::consumer(member.number, consumer.name(), config, history).write(out);
             });
             add(&mut |out| {
                 Entry::begin_progress(member.number, out);

@@ -32,6 +32,9 @@ pub(super) struct ConsumerRecord {
     pub(super) name: String,
     pub(super) config: ConsumerConfig,
     pub(super) created: Time,
+    /// The sequence up to which messages were passed with other filters.
+    #[serde(default)]
+    pub(super) passed: u64,
 }
 
 const STREAM: u8 = 1;
@@ -49,10 +52,10 @@ impl<'a> Entry<'a> {
         number: u32,
         name: &str,
         config: &ConsumerConfig,
-        created: Time,
+        (created, passed): (Time, u64),
     ) -> Self {
-        let record =
-            ConsumerRecord { number, name: name.to_owned(), config: config.clone(), created };
+        let (name, config) = (name.to_owned(), config.clone());
+        let record = ConsumerRecord { number, name, config, created, passed };
         Self::Consumer(serde_json::to_vec(&record).unwrap_or_default())
     }
 

@@ -81,13 +81,14 @@ impl Cell {
     }
 
     fn replay_consumer(&mut self, record: ConsumerRecord) {
-        let ConsumerRecord { number, name, config, created } = record;
+        let ConsumerRecord { number, name, config, created, passed } = record;
         let mut snapshot = Vec::new();
         if let Some(known) = self.consumers.by_number(number) {
             known.consumer.snapshot(&mut snapshot);
         }
         let scope = self.consumer_scope(&name, number);
         let mut consumer = Consumer::restore(scope, config, created);
+        consumer.restore_passed(passed);
         if !snapshot.is_empty() {
             consumer.apply(&snapshot);
         }

@@ -6,7 +6,7 @@ use broker_core::SubjectFilter;
 
 use super::deliver::exists;
 use super::{Consumer, Point, View};
-use crate::config::{AckPolicy, Retention};
+use crate::config::{AckPolicy, ConsumerConfig, Retention};
 use crate::filters::Filters;
 
 impl Consumer {
@@ -119,11 +119,50 @@ impl Consumer {
         }
     }
 
-    /// Follows a change of the retention of the stream, whose first message is `first`.
-    pub fn set_retention(&mut self, retention: Retention, first: u64) {
+    /// Follows a change of the retention of the stream.
+    pub fn set_retention(&mut self, retention: Retention, view: View<'_>) {
         self.scope.retention = retention;
         self.released.clear();
-        self.release(first, self.stored.delivered.sequence);
+        self.release_settled(view);
+    }
+
+    /// Notes that this consumer does not need messages any more that it has delivered before.
+    // NATS 2.14: consumer.go checkStateForInterestStream.
+    pub(super) fn release_settled(&mut self, view: View<'_>) {
+        let mut from = match self.scope.retention {
+            Retention::Limits => return,
+            Retention::Interest => 0,
+            // Nobody else receives what was passed.
+            Retention::WorkQueue => self.passed + 1,
+        };
+        let last = self.stored.delivered.sequence;
+        while let Some(sequence) = view.storage.next_match(&self.filters, from)
+            && sequence <= last
+        {
+            let subject = view.storage.subject_of(sequence).unwrap_or_default();
+            if !self.needs(sequence, subject) {
+                self.release(sequence, sequence);
+            }
+            from = sequence + 1;
+        }
+    }
+
+    /// Returns the sequence up to which messages were passed with other filters than those of a configuration.
+    pub fn passed_before(&self, config: &ConsumerConfig) -> u64 {
+        let (new, old) = (config, &self.config);
+        let is_same = (&new.filter_subject, &new.filter_subjects)
+            == (&old.filter_subject, &old.filter_subjects);
+        if is_same { self.passed } else { self.next - 1 }
+    }
+
+    /// Takes up what [`Self::passed_before`] has returned, after [`Self::restore`].
+    pub fn restore_passed(&mut self, passed: u64) {
+        self.passed = passed;
+    }
+
+    /// Returns the sequence up to which messages were passed with other filters than the present ones.
+    pub fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Takes the ranges of sequences that this consumer no longer needs; of interest to streams with another retention than

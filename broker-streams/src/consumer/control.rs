@@ -5,7 +5,7 @@ use super::limits::INACTIVE_THRESHOLD;
 use super::pull::{send_rest, send_status};
 use super::push::RateLimit;
 use super::{Consumer, ConsumerInfo, Point, PriorityGroupState, SequenceInfo, View};
-use crate::config::{ConsumerConfig, DeliverPolicy, Time};
+use crate::config::{ConsumerConfig, DeliverPolicy, Retention, Time};
 use crate::outbox::Outbox;
 
 /// The reason why a consumer does not start again at a sequence. The text follows `invalid reset: `.
@@ -32,6 +32,7 @@ impl Consumer {
         now: Time,
         out: &mut dyn Outbox,
     ) -> bool {
+        self.passed = self.passed_before(&config);
         let old = std::mem::replace(&mut self.config, config);
         self.apply_config();
         if old.deliver_subject != self.config.deliver_subject {
@@ -59,7 +60,10 @@ impl Consumer {
         if (&old.filter_subject, &old.filter_subjects)
             != (&self.config.filter_subject, &self.config.filter_subjects)
         {
-            self.release(self.floor.sequence.max(1), view.storage.state().last_sequence);
+            // A work queue keeps what nobody has worked on.
+            if self.scope.retention == Retention::Interest {
+                self.release(self.floor.sequence.max(1), view.storage.state().last_sequence);
+            }
             self.recount(view);
         }
         true
@@ -148,9 +152,13 @@ impl Consumer {
         };
     }
 
-    /// Sends the advisory of the creation.
+    /// Sends the advisory of the creation, and that of the pause with which the consumer begins.
+    // NATS 2.14: jetstream_api.go jsConsumerCreateRequest.
     pub fn announce(&mut self, now: Time, out: &mut dyn Outbox) {
         self.event(Kind::Created, &Event { action: "create", ..Event::default() }, now, out);
+        if self.is_paused(now) {
+            self.send_pause(now, out);
+        }
     }
 
     /// Sends the messages of a deletion: the advisory, and a status to each waiting request.

@@ -131,6 +131,8 @@ pub struct Consumer {
 
     changes: changes::Changes,
     released: Vec<RangeInclusive<u64>>,
+    /// The messages up to this sequence were passed with other filters: not all that the filters select were delivered.
+    passed: u64,
     /// Messages that were removed before they were acknowledged, with the number of their deliveries; advisories say so.
     removed: Vec<(pending::Pending, u64)>,
     scratch: deliver::Scratch,
@@ -201,6 +203,7 @@ impl Consumer {
             timers: timers::Timers::default(),
             changes: changes::Changes::new(is_recorded),
             released: Vec::new(),
+            passed: 0,
             removed: Vec::new(),
             scratch: deliver::Scratch::default(),
             acked: None,
@@ -250,7 +253,7 @@ impl Consumer {
         }
         self.settle_missing(view);
         // The removal of acknowledged messages may have been lost.
-        self.release(view.storage.state().first_sequence, self.stored.delivered.sequence);
+        self.release_settled(view);
         // These removals are older than the start of the server.
         self.removed.clear();
         self.timers.is_woken = false;

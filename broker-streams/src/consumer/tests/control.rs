@@ -32,6 +32,17 @@ fn a_paused_consumer_waits() {
     assert_eq!(bench.out.events[3].1["pause_until"], "0001-01-01T00:00:00Z");
 }
 
+#[test]
+fn a_consumer_that_begins_with_a_pause_says_so() {
+    let until = Some(START.plus(SECOND));
+    let mut bench = Bench::new(ConsumerConfig { pause_until: until, ..pull_config() }, &[]);
+    bench.consumer.announce(bench.now, &mut bench.out);
+    bench.pass(SECOND);
+    let paused: Vec<_> =
+        bench.out.events.iter().map(|(_, event)| event["paused"].as_bool()).collect();
+    assert_eq!(paused, [None, Some(true), Some(false)]);
+}
+
 fn reset(bench: &mut Bench, sequence: u64) -> Result<u64, ResetError> {
     let view = View { storage: &bench.storage, visible: bench.storage.state().last_sequence };
     bench.consumer.reset(view, sequence)
@@ -102,6 +113,58 @@ fn an_update_takes_effect_at_once() {
     bench.update(ConsumerConfig { max_deliver: 2, ..config });
     bench.pass(100 * SECOND);
     assert_eq!(bench.sent().len(), 0);
+}
+
+#[test]
+fn a_work_queue_keeps_what_another_filter_selects() {
+    for (retention, released) in [(Retention::Interest, true), (Retention::WorkQueue, false)] {
+        let config = ConsumerConfig { filter_subject: "b".into(), ..pull_config() };
+        let mut bench = Bench::new(config.clone(), &["a", "b", "c"]);
+        bench.consumer.scope.retention = retention;
+        bench.request("r", "10");
+        assert_eq!(bench.texts(), ["r: b"]);
+        bench.update(ConsumerConfig { filter_subject: "c".into(), ..config });
+        let mut ranges = Vec::new();
+        bench.consumer.take_released(&mut ranges);
+        assert_eq!(ranges.iter().any(|range| range.contains(&3)), released, "{retention:?}");
+    }
+}
+
+/// Returns the messages that a consumer of a work queue releases when it is recovered.
+fn released_at_recovery(bench: &mut Bench) -> Vec<u64> {
+    let mut entry = Vec::new();
+    bench.consumer.take_changes(&mut entry);
+    let config = bench.consumer.config().clone();
+    let scope = Scope { retention: Retention::WorkQueue, ..scope() };
+    let mut consumer = Consumer::restore(scope, config, bench.consumer.created());
+    consumer.restore_passed(bench.consumer.passed());
+    consumer.apply(&entry);
+    let view = View { storage: &bench.storage, visible: bench.storage.state().last_sequence };
+    consumer.recovered(view, bench.now);
+    let mut ranges = Vec::new();
+    consumer.take_released(&mut ranges);
+    ranges.into_iter().flatten().collect()
+}
+
+#[test]
+fn a_work_queue_keeps_at_the_recovery_what_was_not_delivered() {
+    let config = ConsumerConfig { filter_subject: "b".into(), ..pull_config() };
+    let mut bench = Bench::new(config.clone(), &["a", "b", "c", "b", "b"]);
+    bench.request("r", "10");
+    let sent = bench.sent();
+    bench.ack(&sent[0], "");
+    bench.ack(&sent[2], "");
+    // The consumer works on 4; nobody has received 1 and 3.
+    assert_eq!(released_at_recovery(&mut bench), [2, 5]);
+    bench.ack(&sent[1], "");
+    let filter_subjects = vec!["a".into(), "b".into()];
+    bench.update(ConsumerConfig { filter_subject: String::new(), filter_subjects, ..config });
+    bench.publish(&["a", "c"]);
+    bench.request("r", "10");
+    let sent = bench.sent();
+    bench.ack(&sent[0], "");
+    // 1 was passed before the filters selected it.
+    assert_eq!(released_at_recovery(&mut bench), [6]);
 }
 
 #[test]

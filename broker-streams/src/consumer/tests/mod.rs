@@ -11,7 +11,7 @@ mod start;
 use std::collections::HashSet;
 
 use super::*;
-use crate::config::{AckPolicy, DeliverPolicy};
+use crate::config::{AckPolicy, DeliverPolicy, Retention};
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::{MemoryStorage, Record};
 
