@@ -368,6 +368,8 @@ async fn mirrors_follow_also_after_a_restart_until_they_are_promoted() {
     assert_eq!((&*message.subject, &message.payload[..]), ("orders.315", &b"315"[..]));
     let info = second.info().await.unwrap().mirror.clone().unwrap();
     assert_eq!((&*info.name, info.lag), ("MIRROR", 0));
+    // Each mirror found its stream at once, whatever the order of recovery.
+    assert_eq!(context.query_account().await.unwrap().requests.errors, 0);
 
     let mut config = second.info().await.unwrap().config.clone();
     (config.mirror, config.subjects) = (None, vec!["mine".into()]);

@@ -8,7 +8,7 @@ use crate::message::RawMessage;
 use crate::random::Random;
 use crate::routing::{flush_touched, tell_answered_there};
 use crate::session::handler::{HandlerContext, HandlerSubscription};
-use crate::session::server::{has_receivers, publish_from_server};
+use crate::session::server::{has_receivers, has_service, publish_from_server};
 use crate::session::server_publisher::ServerPublisher;
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::{Arc, Ordering};
@@ -107,6 +107,12 @@ impl Broker {
     pub fn has_receivers(&self, account: &str, subject: &Subject) -> bool {
         let account = self.shared.known_account(account);
         account.is_some_and(|account| has_receivers(&account, subject.as_ref()))
+    }
+
+    /// Returns true if that account imports a service of another one that takes messages to `subject`.
+    pub fn imports_service(&self, account: &str, subject: &Subject) -> bool {
+        let account = self.shared.known_account(account);
+        account.is_some_and(|account| has_service(&account, subject.as_ref()))
     }
 
     /// Publishes a message as the server itself, which has all permissions and may use the subjects that are reserved

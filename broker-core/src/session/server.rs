@@ -27,6 +27,13 @@ pub(crate) fn has_receivers(account: &Account, subject: &[u8]) -> bool {
     reaches(subject, &matches)
 }
 
+/// Returns true if the service of another account would take a message to `subject`.
+pub(crate) fn has_service(account: &Account, subject: &[u8]) -> bool {
+    let mut matches = Matches::default();
+    account.interest.collect(subject, &mut matches);
+    !matches.services().is_empty()
+}
+
 /// A service of another account may take it; that is only known once it is passed on.
 pub(super) fn reaches(subject: &[u8], matches: &Matches<Subscription>) -> bool {
     !matches.services().is_empty() || would_reach(SERVER, subject, matches)

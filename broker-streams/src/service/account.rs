@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::time::Duration;
 
 use broker_core::endpoint::Scratch;
-use broker_core::{HandlerSubscription, ServerPublisher};
+use broker_core::{HandlerSubscription, ServerPublisher, Subject};
 
 use super::directory::Directory;
 use super::lock::{lock, read, write};
@@ -118,7 +118,9 @@ impl Account {
     fn subscribe(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
         let handler = self.server.broker.handle_as_server(&self.name, move |message, context| {
-            if let Some(account) = weak.upgrade() {
+            if let Some(account) = weak.upgrade()
+                && !account.leaves_to_another(message.subject())
+            {
                 let request = QueuedRequest::of(Arc::clone(&account) as _, message, context);
                 account.server.requests.push(request);
             }
@@ -130,6 +132,15 @@ impl Account {
             }
         }
         *lock(&self.requests) = Some(handler);
+    }
+
+    /// Returns true for a request that another account answers, because this one has no streams and imports those of the other.
+    // NATS 2.14: jetstream.go enableJetStreamInfoServiceImportOnly.
+    fn leaves_to_another(&self, subject: &[u8]) -> bool {
+        let is_imported = |subject| self.server.broker.imports_service(&self.name, &subject);
+        read(&self.limits).is_none()
+            && std::str::from_utf8(subject)
+                .is_ok_and(|subject| Subject::parse(subject).is_ok_and(is_imported))
     }
 
     /// Replaces the limits. Returns true if the streams are to [follow](Self::follow_limits).
@@ -221,12 +232,15 @@ impl Account {
         read(&self.units).get(name).cloned()
     }
 
-    /// Starts a cell.
-    pub(super) fn start(&self, cell: Cell) {
-        let name = cell.name().to_owned();
+    /// Starts cells. Requests to the API see all of them or none, so that a stream that asks for another one finds it.
+    pub(super) fn start(&self, cells: Vec<Cell>) {
         let Some(alive) = lock(&self.alive).clone() else { return };
-        let unit = Unit::start(&self.server, (&self.name, &self.usages), cell, alive);
-        write(&self.units).insert(name, unit);
+        let mut units = write(&self.units);
+        for cell in cells {
+            let name = cell.name().to_owned();
+            let of = (&*self.name, &self.usages);
+            units.insert(name, Unit::start(&self.server, of, cell, alive.clone()));
+        }
     }
 
     /// Recovers the streams of the account from the directory. One that cannot be recovered stays there, and is named in the
@@ -237,9 +251,10 @@ impl Account {
     /// Those of the operating system, if the directory cannot be read.
     fn recover(&self) -> std::io::Result<()> {
         let Some(directory) = self.server.directory() else { return Ok(()) };
+        let mut cells = Vec::new();
         for name in directory.streams_of(&self.name)? {
             match self.recover_stream(directory, &name) {
-                Ok(Some(cell)) => self.start(cell),
+                Ok(Some(cell)) => cells.push(cell),
                 Ok(None) => directory.remove(&self.name, &name)?,
                 Err(error) => {
                     lock(&self.unrecovered).insert(name.clone());
@@ -250,6 +265,7 @@ impl Account {
                 }
             }
         }
+        self.start(cells);
         Ok(())
     }
 
@@ -355,7 +371,7 @@ impl Host for AccountHost<'_> {
         let stream = Stream::open(config, now, storage, options, now)?;
         let cell = Cell::create(stream, account.server.scope(&account.name))
             .map_err(ApiError::stream_create)?;
-        account.start(cell);
+        account.start(vec![cell]);
         Ok(())
     }
 
