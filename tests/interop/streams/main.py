@@ -173,7 +173,7 @@ def play(path, program):
             elif connection is None and line.startswith(("> ", "PUB ")):
                 connection = Connection(server.port())
             if line.startswith("HDR "):
-                headers = line[4:]
+                headers = line[4:] if headers is None else headers + "\r\n" + line[4:]
             elif line.startswith("PUB "):
                 subject, _, payload = line[4:].partition(" ")
                 if connection.request(subject, payload, timeout=5) is None:
