@@ -135,6 +135,8 @@ pub mod proto;
 mod random;
 mod reserved;
 mod routing;
+#[cfg(feature = "compression")]
+pub mod s2;
 mod security;
 mod server_info;
 pub mod session;

@@ -39,8 +39,6 @@ mod pipe;
 pub mod proxy;
 mod random;
 mod reserve;
-#[cfg(feature = "compression")]
-pub mod s2;
 mod server;
 #[cfg(feature = "testing")]
 mod stall;
@@ -57,6 +55,8 @@ mod workers;
 pub use advertise::{Advertise, InvalidAdvertise};
 pub use apply::{ApplyError, Report};
 pub use authenticators::Authenticators;
+#[cfg(feature = "compression")]
+pub use broker_core::s2;
 pub use dial::{
     Backoff, DialError, DialOptions, DialedConnection, Dialer, FailedAttempt, ReadLineError,
 };

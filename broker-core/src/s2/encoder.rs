@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use broker_core::transport::CompressionLevel;
+use crate::transport::CompressionLevel;
 
 use super::block::{Chains, Effort, FastTable, LEN_BYTES, put_len};
 use super::{CHECKSUM_BYTES, HEAD_BYTES, checksum, kind};

@@ -1,6 +1,6 @@
 //! The codec against streams of the Go library, against a model, and with damaged input.
 
-use broker_core::transport::CompressionLevel;
+use crate::transport::CompressionLevel;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,4 +1,5 @@
-//! S2 streams, the format in which servers compress the connections between them: bytes in, bytes out, without I/O.
+//! S2 streams, the format in which servers compress the connections between them, and backups of streams: bytes in, bytes
+//! out, without I/O.
 //!
 //! A stream is a sequence of chunks: first an identifier, then blocks of data, compressed or not, each with a checksum
 //! (CRC-32C). A compressed block is a sequence of literals and of copies of earlier bytes of the same block. The format
@@ -6,8 +7,8 @@
 //! more than the length that a block declares.
 //!
 //! ```
-//! use broker_core::transport::CompressionLevel;
-//! use broker_net::s2::{Decoder, Encoder, IDENTIFIER};
+//! use crate::transport::CompressionLevel;
+//! use broker_core::s2::{Decoder, Encoder, IDENTIFIER};
 //!
 //! let text = b"PING\r\n".repeat(20);
 //! let mut stream = IDENTIFIER.to_vec();
@@ -19,7 +20,7 @@
 //! let mut decoded = vec![0; block.decoded_len()];
 //! block.decode(&mut decoded)?;
 //! assert_eq!(decoded, text);
-//! # Ok::<(), broker_net::s2::Fault>(())
+//! # Ok::<(), broker_core::s2::Fault>(())
 //! ```
 // klauspost/compress 1.19, s2: the format, and the limits of its reader.
 
