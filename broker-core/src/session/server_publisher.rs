@@ -4,7 +4,7 @@ use super::server::{SERVER, reaches};
 use super::sizes::Sizes;
 use crate::account::Account;
 use crate::endpoint::{Run, Scratch, Subscription};
-use crate::interest::{Interested, MatchCache, Matches};
+use crate::interest::{Interested, MatchCache, Matches, PeerMatch};
 use crate::message::ServerMessage;
 use crate::proto::Publish;
 use crate::random::Random;
@@ -126,5 +126,16 @@ impl ServerPublisher {
         let mut here = matches.groups().iter().flatten();
         here.any(|one| is_member(one) && is_eligible(one, SERVER, subject))
             || matches.peers().iter().any(|peer| peer.queues.iter().any(is_member))
+    }
+
+    /// Returns true if somebody subscribes to exactly `subject`, and not only to a wildcard that matches it. A subscriber
+    /// of another server that subscribes to both may not be noticed.
+    // NATS 2.14: sublist.go RegisterNotification.
+    pub fn has_literal_interest(&mut self, subject: &[u8]) -> bool {
+        let Self { account, cache, .. } = self;
+        let matches = cache.look_up(&account.interest, subject, None, |_| Verdict::ALLOWED).matches;
+        let peers = matches.peers().iter().flat_map(PeerMatch::subscriptions);
+        let mut all = matches.plain.iter().chain(matches.groups().iter().flatten()).chain(peers);
+        all.any(|one| one.filter() == subject && is_eligible(one, SERVER, subject))
     }
 }
