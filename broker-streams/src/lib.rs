@@ -18,10 +18,12 @@
 //! | [`stream`] | a stream: messages within limits |
 //! | [`consumer`] | delivery of messages, and their acknowledgements |
 //! | [`cell`] | a stream with its consumers, and the answers that wait for the disk |
+//! | [`backup`] | streams as archives, in the form of nats-server |
 //! | [`api`] | requests and responses |
 //! | [`service`] | threads, subscriptions and directories of a server with streams |
 
 pub mod api;
+pub mod backup;
 pub mod cell;
 pub mod config;
 pub mod consumer;

@@ -18,6 +18,7 @@ mod interest;
 mod messages;
 mod recovery;
 mod removals;
+mod restored;
 mod subjects;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod tests;
 pub use durability::Urgency;
 pub use feeds::FeedPlace;
 pub use recovery::RecoveryError;
+pub use restored::{RestoredConsumer, restored_journal};
 
 use answers::Answers;
 use consumers::ConsumerSet;

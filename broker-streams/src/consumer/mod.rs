@@ -18,6 +18,7 @@ mod info;
 mod limits;
 mod pending;
 mod priority;
+mod progress;
 mod pull;
 mod push;
 mod redeliveries;
@@ -35,6 +36,7 @@ pub use ack_subject::AckSubject;
 use ack_subject::write_decimal;
 pub use control::ResetError;
 pub use info::{ConsumerInfo, PriorityGroupState, SequenceInfo};
+pub use progress::Progress;
 
 use crate::config::{ConsumerConfig, ReplayPolicy, Retention, Time};
 use crate::filters::Filters;

@@ -2,8 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use super::fields::{Fields, Ttl};
 use super::publish::NEVER;
-use crate::config::Time;
+use crate::config::{StreamConfig, Time};
+
+/// Returns when a message that another server has stored at `time` expires by its own time to live; `Time(0)` for never.
+// NATS 2.14: filestore.go recoverTTLState.
+pub fn expiry_of(config: &StreamConfig, headers: &[u8], time: Time) -> Time {
+    if !config.allow_message_ttl || headers.is_empty() {
+        return Time::default();
+    }
+    match Fields::read(headers).ttl() {
+        Ok(Ttl::Seconds(seconds)) => time.plus(seconds.saturating_mul(1_000_000_000)),
+        Ok(Ttl::Never) => NEVER,
+        Ok(Ttl::None) | Err(_) => Time::default(),
+    }
+}
 
 /// The messages with a time to live of their own, by time.
 #[derive(Debug, Default)]

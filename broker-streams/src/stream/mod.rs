@@ -30,6 +30,7 @@ mod waiting;
 pub use answer::{Answer, PubAck};
 pub use batch::OpenBatches;
 pub use context::{Consumers, Context, NoConsumers, Room};
+pub use expiries::expiry_of;
 pub use get::MessageRequest;
 pub use open::Options;
 pub use purge::PurgeRequest;

@@ -60,6 +60,21 @@ impl Stream {
         self.expire(context).map_err(store_error)
     }
 
+    /// Enforces the limits of the configuration on messages that were stored without it: those of a backup.
+    ///
+    /// # Errors
+    ///
+    /// An error of the API if the store cannot remove messages.
+    // NATS 2.14: filestore.go newFileStoreWithCreated.
+    pub fn enforce_all_limits(&mut self, context: &mut Context<'_>) -> Result<(), ApiError> {
+        self.enforce_limits(None, context.consumers).map_err(store_error)?;
+        let max = self.config.max_messages_per_subject;
+        if max > 0 {
+            self.enforce_subject_limits(max.unsigned_abs(), context).map_err(store_error)?;
+        }
+        Ok(())
+    }
+
     /// Removes the oldest messages of each subject above a limit.
     fn enforce_subject_limits(
         &mut self,
