@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use broker_core::account::GLOBAL;
 use broker_streams::config::limits::{AccountLimits, ServerLimits, TierLimits};
+use broker_streams::go::friendly_bytes;
 use broker_streams::service;
 use broker_streams::store::{Cipher, Encryption};
 use broker_streams::stream::limits::BatchLimits;
@@ -168,8 +169,8 @@ pub(crate) fn announce(options: &service::Options, took: Duration) {
     if options.strict {
         tracing::info!("  Strict:          true");
     }
-    tracing::info!("  Max Memory:      {}", friendly(options.max_memory));
-    tracing::info!("  Max Storage:     {}", friendly(options.max_storage));
+    tracing::info!("  Max Memory:      {}", friendly_bytes(options.max_memory));
+    tracing::info!("  Max Storage:     {}", friendly_bytes(options.max_storage));
     let directory = options.directory.as_deref().unwrap_or(Path::new(""));
     tracing::info!("  Store Directory: \"{}\"", directory.display());
     if !options.domain.is_empty() {
@@ -183,41 +184,9 @@ pub(crate) fn announce(options: &service::Options, took: Duration) {
     tracing::info!("Took {took:?} to start JetStream");
 }
 
-/// Writes a number of bytes for people.
-// NATS 2.14: events.go friendlyBytes.
-fn friendly(bytes: u64) -> String {
-    const UNITS: &[&str] = &["K", "M", "G", "T", "P", "E"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut exact = bytes as f64;
-    let mut unit = "";
-    for next in UNITS {
-        if exact < 1024.0 {
-            break;
-        }
-        exact /= 1024.0;
-        unit = next;
-    }
-    format!("{exact:.2} {unit}B")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_written_as_the_reference_writes_them() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.00 KB"),
-            (1 << 30, "1.00 GB"),
-            (1536 << 20, "1.50 GB"),
-        ] {
-            assert_eq!(friendly(bytes), text);
-        }
-    }
 
     #[test]
     fn batches_have_the_configured_limits() {

@@ -559,3 +559,184 @@ async fn a_reload_changes_which_accounts_have_streams() {
     }
     daemon.stop().await;
 }
+
+/// Requests a backup. Returns the answer, and the chunks, each acknowledged.
+async fn backup(
+    client: &async_nats::Client,
+    request: serde_json::Value,
+) -> (serde_json::Value, Vec<u8>) {
+    let inbox = client.new_inbox();
+    let mut chunks = client.subscribe(inbox.clone()).await.unwrap();
+    let mut request = request;
+    request["deliver_subject"] = inbox.into();
+    let answer = ask(client, "STREAM.SNAPSHOT.ORDERS", &request).await;
+    let mut archive = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        if chunk.payload.is_empty() {
+            let is_good = chunk.status.is_none_or(|status| status.as_u16() == 204);
+            assert!(is_good, "{:?} {:?}", chunk.status, chunk.description);
+            break;
+        }
+        archive.extend_from_slice(&chunk.payload);
+        if let Some(reply) = chunk.reply {
+            client.publish(reply, "".into()).await.unwrap();
+        }
+    }
+    (answer, archive)
+}
+
+async fn ask(
+    client: &async_nats::Client,
+    api: &str,
+    request: &serde_json::Value,
+) -> serde_json::Value {
+    let answer =
+        client.request(format!("$JS.API.{api}"), request.to_string().into()).await.unwrap();
+    serde_json::from_slice(&answer.payload).unwrap()
+}
+
+/// Restores a backup in chunks. Returns the last answer, or the first that is an error.
+async fn restore(
+    client: &async_nats::Client,
+    config: &serde_json::Value,
+    archive: &[u8],
+) -> serde_json::Value {
+    let request = serde_json::json!({ "config": config });
+    let answer = ask(client, "STREAM.RESTORE.ORDERS", &request).await;
+    let subject = answer["deliver_subject"].as_str().unwrap().to_owned();
+    for chunk in archive.chunks(700).chain([&[][..]]) {
+        let answer = client.request(subject.clone(), chunk.to_vec().into()).await.unwrap();
+        if !answer.payload.is_empty() {
+            return serde_json::from_slice(&answer.payload).unwrap();
+        }
+    }
+    panic!("the end is not answered");
+}
+
+/// Returns the types of advisories until one of a type.
+async fn advisories(subscriber: &mut async_nats::Subscriber, last: &str) -> Vec<String> {
+    let mut kinds = Vec::new();
+    while kinds.last().is_none_or(|kind| kind != last) {
+        let event = subscriber.next().await.unwrap();
+        let event: serde_json::Value = serde_json::from_slice(&event.payload).unwrap();
+        assert_eq!(event["stream"], "ORDERS");
+        let kind = event["type"].as_str().unwrap().rsplit('.').next().unwrap().to_owned();
+        if kind.starts_with("snapshot") || kind.starts_with("restore") {
+            assert!(event["client"].is_object(), "{event}");
+        }
+        kinds.push(kind);
+    }
+    kinds
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_restored_with_its_consumers() {
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, context) = start(directory.path()).await;
+    let client = context.client();
+    let mut events = client.subscribe("$JS.EVENT.ADVISORY.STREAM.>").await.unwrap();
+    for storage in [StorageType::Memory, StorageType::File] {
+        let stream = orders(&context, storage).await;
+        publish(&context, 1..301).await;
+        let config = pull::Config { durable_name: Some("pull".into()), ..Default::default() };
+        let pulling: PullConsumer = stream.create_consumer(config).await.unwrap();
+        for message in &fetch(&pulling, 6).await[..4] {
+            message.double_ack().await.unwrap();
+        }
+        stream.delete_message(7).await.unwrap();
+        let info = |client: async_nats::Client| async move {
+            let mut stream = ask(&client, "STREAM.INFO.ORDERS", &serde_json::json!({})).await;
+            let name = "CONSUMER.INFO.ORDERS.pull";
+            let answer = client.request(format!("$JS.API.{name}"), "".into()).await.unwrap();
+            let mut consumer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+            stream["ts"].take();
+            consumer["ts"].take();
+            for part in ["delivered", "ack_floor"] {
+                consumer[part]["last_active"].take();
+            }
+            (stream, consumer)
+        };
+        let before = info(client.clone()).await;
+        let request = serde_json::json!({ "chunk_size": 1024, "window_size": 2048, "jsck": true });
+        let (answer, archive) = backup(&client, request).await;
+        assert!(archive.len() > 4096, "several chunks");
+        assert_eq!(answer["state"]["messages"], 299);
+        let kinds = advisories(&mut events, "snapshot_complete").await;
+        assert_eq!(kinds, ["stream_action", "snapshot_create", "snapshot_complete"]);
+
+        let answer = restore(&client, &before.0["config"], &archive).await;
+        assert_eq!(answer["error"]["err_code"], 10130, "{answer}");
+        context.delete_stream("ORDERS").await.unwrap();
+        let answer = restore(&client, &before.0["config"], &archive).await;
+        assert_eq!(answer["type"], "io.nats.jetstream.api.v1.stream_create_response");
+        assert_eq!(answer["state"], before.0["state"], "{answer}");
+        assert_eq!(info(client.clone()).await, before);
+        let kinds = advisories(&mut events, "restore_complete").await;
+        assert_eq!(kinds, ["stream_action", "restore_create", "stream_action", "restore_complete"]);
+        let messages = fetch(&pulling, 2).await;
+        assert_eq!((&*messages[0].subject, &*messages[1].subject), ("orders.8", "orders.9"));
+        context.delete_stream("ORDERS").await.unwrap();
+        let _deleted = events.next().await;
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_stream_survives_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, context) = start(directory.path()).await;
+    orders(&context, StorageType::File).await;
+    publish(&context, 1..51).await;
+    let (answer, archive) = backup(&context.client(), serde_json::json!({})).await;
+    context.delete_stream("ORDERS").await.unwrap();
+    restore(&context.client(), &answer["config"], &archive).await;
+    daemon.stop().await;
+    let (daemon, context) = start(directory.path()).await;
+    let stream = context.get_stream("ORDERS").await.unwrap();
+    assert_eq!(stream.cached_info().state.messages, 50);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_no_good_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, context) = start(directory.path()).await;
+    let client = context.client();
+    orders(&context, StorageType::File).await;
+    publish(&context, 1..51).await;
+    let (answer, archive) = backup(&client, serde_json::json!({})).await;
+    context.delete_stream("ORDERS").await.unwrap();
+    let mut damaged = archive.clone();
+    damaged[archive.len() / 2] ^= 1;
+    for bad in [&archive[..archive.len() - 30], &damaged, b"no archive", b""] {
+        let answer = restore(&client, &answer["config"], bad).await;
+        assert_eq!(answer["error"]["err_code"], 10062, "{answer}");
+        assert!(context.get_stream("ORDERS").await.is_err());
+    }
+    let left = std::fs::read_dir(directory.path().join("jetstream/natsd/$G")).unwrap().count();
+    assert_eq!(left, 0, "no directory of a stream");
+    let answer = restore(&client, &answer["config"], &archive).await;
+    assert_eq!(answer["state"]["messages"], 50);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_ends_its_backup() {
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, context) = start(directory.path()).await;
+    let client = context.client();
+    orders(&context, StorageType::File).await;
+    publish(&context, 1..301).await;
+    let mut chunks = client.subscribe("chunks").await.unwrap();
+    let request =
+        serde_json::json!({ "deliver_subject": "chunks", "chunk_size": 1024, "window_size": 1024 });
+    ask(&client, "STREAM.SNAPSHOT.ORDERS", &request).await;
+    chunks.next().await.unwrap();
+    // The first backup waits for an acknowledgement.
+    let second = ask(&client, "STREAM.SNAPSHOT.ORDERS", &request).await;
+    assert_eq!(second["error"]["description"], "snapshot failed: snapshot in progress");
+    publish(&context, 301..302).await;
+    chunks.unsubscribe().await.unwrap();
+    while ask(&client, "STREAM.SNAPSHOT.ORDERS", &request).await["error"].is_object() {}
+    daemon.stop().await;
+}

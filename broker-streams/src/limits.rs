@@ -27,3 +27,17 @@ pub const WAITING_REQUESTS: usize = 10_000;
 
 /// The most bytes of requests to the API that wait: a request may be as long as the longest message.
 pub const WAITING_REQUEST_BYTES: usize = 64 << 20;
+
+/// The most backups that a server makes and restores at once. Each has a thread and up to 20 MiB of memory.
+pub const TRANSFERS: usize = 16;
+
+/// The most bytes of chunks of one backup that wait to be restored. Clients wait for the answer to each chunk, so that a client with
+/// more does not follow the protocol.
+pub const WAITING_CHUNK_BYTES: usize = 32 << 20;
+
+/// The bytes of a chunk of a backup: by default, and the least and the most that a client may ask for.
+// NATS 2.14: jetstream_api.go streamSnapshot.
+pub const CHUNK_BYTES: (usize, usize, usize) = (128 << 10, 1 << 10, 1 << 20);
+
+/// The bytes of chunks that a client has not acknowledged: by default, and the least and the most that it may ask for.
+pub const WINDOW_BYTES: (usize, usize, usize) = (8 << 20, 1 << 10, 32 << 20);

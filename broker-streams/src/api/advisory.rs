@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::client::ClientInfo;
 use super::host::{ApiRequest, Host};
-use super::response::send_to;
+use super::response::{StreamState, send_to};
 use crate::config::Time;
 use crate::outbox::Outbox;
 
@@ -15,7 +15,7 @@ const AUDIT: &str = "$JS.EVENT.ADVISORY.API";
 #[derive(Serialize)]
 struct Event<'a, B> {
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: &'a str,
     id: String,
     timestamp: Time,
     #[serde(flatten)]
@@ -115,10 +115,70 @@ pub(crate) fn limit_reached(
     go_json::compact(&event).unwrap_or_default()
 }
 
+/// What is told about a backup.
+#[derive(Clone, Debug)]
+pub(crate) enum BackupEvent {
+    /// A backup begins.
+    SnapshotCreate(StreamState),
+    /// A backup has ended.
+    SnapshotComplete { start: Time },
+    /// The restoration of a backup begins.
+    RestoreCreate,
+    /// The restoration has ended, after that many bytes.
+    RestoreComplete { start: Time, bytes: u64 },
+}
+
+#[derive(Serialize)]
+struct Backup<'a> {
+    stream: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'a StreamState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    client: ClientInfo<'a>,
+}
+
+/// Tells about a backup.
+pub(crate) fn tell_backup(
+    host: &mut dyn Host,
+    request: &ApiRequest<'_>,
+    stream: &str,
+    event: &BackupEvent,
+    now: Time,
+    out: &mut dyn Outbox,
+) {
+    let (token, kind) = match event {
+        BackupEvent::SnapshotCreate(_) => ("SNAPSHOT_CREATE", "snapshot_create"),
+        BackupEvent::SnapshotComplete { .. } => ("SNAPSHOT_COMPLETE", "snapshot_complete"),
+        BackupEvent::RestoreCreate => ("RESTORE_CREATE", "restore_create"),
+        BackupEvent::RestoreComplete { .. } => ("RESTORE_COMPLETE", "restore_complete"),
+    };
+    let subject = format!("$JS.EVENT.ADVISORY.STREAM.{token}.{stream}");
+    if !out.has_interest(subject.as_bytes(), None) {
+        return;
+    }
+    let (state, start, bytes) = match event {
+        BackupEvent::SnapshotCreate(state) => (Some(state), None, None),
+        BackupEvent::SnapshotComplete { start } => (None, Some(*start), None),
+        BackupEvent::RestoreCreate => (None, None, None),
+        BackupEvent::RestoreComplete { start, bytes } => (None, Some(*start), Some(*bytes)),
+    };
+    let end = start.map(|_| now);
+    let identity = host.identity();
+    let client = ClientInfo::of(request, &identity.server);
+    let body = Backup { stream, state, start, end, bytes, client };
+    let kind = format!("io.nats.jetstream.advisory.v1.{kind}");
+    publish(host, &subject, (&kind, body), now, out);
+}
+
 fn publish(
     host: &mut dyn Host,
     subject: &str,
-    (kind, body): (&'static str, impl Serialize),
+    (kind, body): (&str, impl Serialize),
     timestamp: Time,
     out: &mut dyn Outbox,
 ) {

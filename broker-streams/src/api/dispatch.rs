@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::host::{ApiRequest, Host};
 use super::subject::Endpoint;
-use super::{account, consumer, consumer_create, message, stream, stream_change};
+use super::{account, backup, consumer, consumer_create, message, stream, stream_change};
 use crate::config::Time;
 use crate::outbox::Outbox;
 
@@ -23,8 +23,8 @@ pub fn handle(host: &mut dyn Host, request: &ApiRequest<'_>, now: Time, out: &mu
         Endpoint::StreamPurge(name) => stream_change::purge(&mut call, name),
         Endpoint::StreamNames => stream::names(&mut call),
         Endpoint::StreamList => stream::list(&mut call),
-        Endpoint::StreamSnapshot(name) => stream::snapshot(&mut call, name),
-        Endpoint::StreamRestore(name) => stream::restore(&mut call, name),
+        Endpoint::StreamSnapshot(name) => backup::snapshot(&mut call, name),
+        Endpoint::StreamRestore(name) => backup::restore(&mut call, name),
         Endpoint::StreamPeerRemove(_) => call.needs_cluster("stream_remove_peer"),
         Endpoint::StreamStepDown(_) => call.needs_cluster("stream_leader_stepdown"),
         Endpoint::MessageGet(name) => message::get(&mut call, name),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::request::SnapshotRequest;
 use crate::cell::Cell;
 use crate::config::limits::{AccountLimits, ServerLimits, tier_name};
 use crate::config::{StorageType, StreamConfig, Time};
@@ -106,6 +107,29 @@ pub trait Host {
     ///
     /// The error of the answer.
     fn delete_stream(&mut self, name: &str, now: Time) -> Result<bool, ApiError>;
+
+    /// Begins a backup of a stream, which answers the request and ends on its own.
+    ///
+    /// # Errors
+    ///
+    /// The error of the answer.
+    fn start_snapshot(
+        &mut self,
+        name: &str,
+        snapshot: &SnapshotRequest,
+        request: &ApiRequest<'_>,
+    ) -> Result<(), ApiError>;
+
+    /// Begins to restore a stream, whose configuration was checked. Returns the subject at which the backup is received.
+    ///
+    /// # Errors
+    ///
+    /// The error of the answer.
+    fn start_restore(
+        &mut self,
+        config: StreamConfig,
+        request: &ApiRequest<'_>,
+    ) -> Result<String, ApiError>;
 
     /// Counts a request that is answered.
     fn count(&mut self, is_error: bool);

@@ -4,6 +4,7 @@
 
 mod account;
 mod advisory;
+mod backup;
 mod call;
 mod client;
 mod consumer;
@@ -17,9 +18,10 @@ mod stream;
 mod stream_change;
 pub mod subject;
 
-pub(crate) use advisory::limit_reached;
+pub(crate) use advisory::{BackupEvent, limit_reached, tell_backup};
+pub(crate) use backup::{Restoration, answer_snapshot, check_restored};
 pub(crate) use response::{ClusterInfo, StreamInfo, StreamState};
-pub(crate) use stream::of as stream_info;
+pub(crate) use stream::{of as stream_info, state as stream_state};
 
 pub use dispatch::handle;
 pub use host::{ApiRequest, Host, Identity, RequestCounts, TierUsage};

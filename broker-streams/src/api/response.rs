@@ -92,7 +92,7 @@ pub(crate) struct ClusterInfo {
 }
 
 /// Totals of messages.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct StreamState {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
@@ -213,6 +213,14 @@ pub(super) struct Paused {
     pub(super) pause_until: Time,
     #[serde(skip_serializing_if = "is_zero_duration")]
     pub(super) pause_remaining: i64,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct SnapshotStarted {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<StreamConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) state: Option<StreamState>,
 }
 
 #[derive(Debug, Default, Serialize)]

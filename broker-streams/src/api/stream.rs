@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::call::Call;
-use super::request::{
-    RestoreRequest, SnapshotRequest, StreamInfoRequest, StreamListRequest, StreamNamesRequest,
-};
+use super::request::{StreamInfoRequest, StreamListRequest, StreamNamesRequest};
 use super::response::{
-    ClusterInfo, Nothing, Page, RestoreStarted, StreamInfo, StreamInfoPage, StreamList,
-    StreamNames, StreamState,
+    ClusterInfo, Page, StreamInfo, StreamInfoPage, StreamList, StreamNames, StreamState,
 };
 use crate::cell::Cell;
 use crate::config::check::collide;
 use crate::config::{StreamConfig, Time, version};
 use crate::error::ApiError;
 use crate::filters::Filters;
-use crate::go::json;
 
 /// The most names in an answer.
 // NATS 2.14: jetstream_api.go JSApiNamesLimit.
@@ -120,7 +116,8 @@ pub(crate) fn of(cell: &Cell, config: StreamConfig, now: Time) -> StreamInfo {
     }
 }
 
-fn state(cell: &Cell) -> StreamState {
+/// Returns the totals of a stream.
+pub(crate) fn state(cell: &Cell) -> StreamState {
     let storage = cell.stream().storage();
     let state = storage.state();
     let (first, last) = (state.first_sequence, state.last_sequence);
@@ -169,36 +166,4 @@ fn subjects(cell: &Cell, request: &StreamInfoRequest, state: &mut StreamState) -
     page.offset = usize::try_from(request.offset).unwrap_or(0);
     state.subjects = part.into_iter().collect();
     page
-}
-
-pub(super) fn snapshot(call: &mut Call<'_>, name: &str) {
-    let result = refuse_snapshot(call, name);
-    call.send("stream_snapshot", result);
-}
-
-fn refuse_snapshot(call: &mut Call<'_>, name: &str) -> Result<Nothing, ApiError> {
-    call.limits()?;
-    if json::is_empty_request(call.request.payload) {
-        return Err(ApiError::BAD_REQUEST);
-    }
-    call.with_cell(name, |_, _, _| Ok(()))?;
-    let request: SnapshotRequest = call.read()?;
-    if broker_core::Subject::parse(&request.deliver_subject).is_err() {
-        return Err(ApiError::SNAPSHOT_DELIVER_SUBJECT_INVALID);
-    }
-    Err(ApiError::stream_snapshot("not implemented"))
-}
-
-pub(super) fn restore(call: &mut Call<'_>, name: &str) {
-    let result = refuse_restore(call, name);
-    call.send("stream_restore", result);
-}
-
-fn refuse_restore(call: &mut Call<'_>, name: &str) -> Result<RestoreStarted, ApiError> {
-    call.limits()?;
-    let request: RestoreRequest = call.read_required()?;
-    if !request.config.name.is_empty() && request.config.name != name {
-        return Err(ApiError::STREAM_MISMATCH);
-    }
-    Err(ApiError::stream_restore("not implemented"))
 }

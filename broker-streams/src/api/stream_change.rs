@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::advisory::Action;
 use super::call::Call;
+use super::host::Host;
 use super::request::{Request, StorageRequest, StreamConfigRequest};
 use super::response::{Purged, StreamCreated, StreamUpdated, Success};
 use super::stream::with_versions;
@@ -65,28 +66,28 @@ fn try_create(call: &mut Call<'_>, name: &str) -> Result<bool, ApiError> {
     }
     check_bytes(call, &config, &limits)?;
     check_source_filters(&config)?;
-    check_overlap(call, &config)?;
+    check_overlap(call.host, &config)?;
     call.host.create_stream(config, call.now)?;
     Ok(true)
 }
 
 /// Checks the number of streams, and the bytes that the stream reserves as the request has it.
 // NATS 2.14: jetstream_api.go jsNonClusteredStreamLimitsCheck.
-fn check_room(
+pub(super) fn check_room(
     call: &Call<'_>,
     config: &StreamConfig,
     limits: &AccountLimits,
 ) -> Result<(), ApiError> {
     let (tier, selected) = limits.select(config.replicas).ok_or(ApiError::NO_LIMITS)?;
     if selected.max_streams > 0 {
-        let others = others(call, tier, config).count();
+        let others = others(call.host, tier, config).count();
         if i64::try_from(others).unwrap_or(i64::MAX) >= selected.max_streams {
             return Err(ApiError::MAXIMUM_STREAMS_LIMIT);
         }
     }
     let storage = StorageRequest::read(call.request.payload, Mode::One);
     if storage.is_ok_and(|request| request.storage.is_some()) {
-        return check_reserved(call, config, config.max_bytes, (tier, selected), 0);
+        return check_reserved(call.host, config, config.max_bytes, (tier, selected), 0);
     }
     // Without a storage the reference does not check bytes yet.
     check_consumers(config, selected)
@@ -98,40 +99,40 @@ fn check_bytes(
     limits: &AccountLimits,
 ) -> Result<(), ApiError> {
     let selected = limits.select(config.replicas).ok_or(ApiError::NO_LIMITS)?;
-    check_reserved(call, config, config.max_bytes, selected, 0)
+    check_reserved(call.host, config, config.max_bytes, selected, 0)
 }
 
 /// Returns the other streams of a tier.
 fn others<'a>(
-    call: &'a Call<'_>,
+    host: &'a dyn Host,
     tier: &'a str,
     config: &'a StreamConfig,
 ) -> impl Iterator<Item = Arc<StreamConfig>> + 'a {
     let same_tier = move |other: &StreamConfig| {
         tier.is_empty() || tier_name(other.replicas) == tier_name(config.replicas)
     };
-    let names = call.host.stream_names().into_iter().filter(|name| *name != config.name);
-    let configs = names.filter_map(|name| call.host.stream_config(&name));
+    let names = host.stream_names().into_iter().filter(|name| *name != config.name);
+    let configs = names.filter_map(|name| host.stream_config(&name));
     configs.filter(move |other| same_tier(other))
 }
 
 /// Checks the bytes that a stream reserves; `more` are reserved by it already.
 // NATS 2.14: jetstream_api.go tieredReservation.
-fn check_reserved(
-    call: &Call<'_>,
+pub(super) fn check_reserved(
+    host: &dyn Host,
     config: &StreamConfig,
     bytes: i64,
     (tier, selected): (&str, &TierLimits),
     more: i64,
 ) -> Result<(), ApiError> {
-    let same_storage = others(call, tier, config).filter(|other| other.storage == config.storage);
+    let same_storage = others(host, tier, config).filter(|other| other.storage == config.storage);
     let account = same_storage
         .fold(more, |sum, other| sum.saturating_add(other.reservation(tier, other.max_bytes)));
-    let (server, server_max) = call.host.reserved_on_server(config.storage);
+    let (server, server_max) = host.reserved_on_server(config.storage);
     check_limits(config, bytes, (tier, selected), &Reserved { account, server, server_max })
 }
 
-fn check_config(
+pub(super) fn check_config(
     call: &Call<'_>,
     old: Option<&StreamConfig>,
     config: &StreamConfig,
@@ -170,9 +171,9 @@ fn check_source_filters(config: &StreamConfig) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_overlap(call: &Call<'_>, config: &StreamConfig) -> Result<(), ApiError> {
+pub(super) fn check_overlap(host: &dyn Host, config: &StreamConfig) -> Result<(), ApiError> {
     let overlaps = |other: Arc<StreamConfig>| collide_any(&config.subjects, &other.subjects);
-    if others(call, "", config).any(overlaps) {
+    if others(host, "", config).any(overlaps) {
         return Err(ApiError::STREAM_SUBJECT_OVERLAP);
     }
     Ok(())
@@ -219,7 +220,7 @@ fn check_update(call: &mut Call<'_>, name: &str) -> Result<StreamConfig, ApiErro
         let names = violating.join(", ");
         Err(ApiError::stream_update(format!("change to limits violates consumers: {names}")))
     })?;
-    check_overlap(call, &config)?;
+    check_overlap(call.host, &config)?;
     Ok(config)
 }
 
@@ -234,7 +235,7 @@ fn check_more_bytes(
     let selected = limits.select(config.replicas).or_else(by_old).ok_or(ApiError::NO_LIMITS)?;
     let more = (config.max_bytes.max(0) - old.max_bytes.max(0)).max(0);
     let before = config.reservation(selected.0, config.max_bytes.saturating_sub(more));
-    check_reserved(call, config, more, selected, before)
+    check_reserved(call.host, config, more, selected, before)
 }
 
 pub(super) fn delete(call: &mut Call<'_>, name: &str) {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::sync::{Arc, Mutex, RwLock, Weak, mpsc};
 use std::time::Duration;
 
 use broker_core::endpoint::Scratch;
 use broker_core::{HandlerSubscription, ServerPublisher, Subject};
 
+use super::backups;
+use super::claims::Claims;
 use super::directory::Directory;
 use super::lock::{lock, read, write};
 use super::outbox::BrokerOutbox;
@@ -16,8 +18,9 @@ use super::server::Server;
 use super::task::Responder;
 use super::unit::{Alive, Unit};
 use super::usage::Usages;
+use crate::api::request::SnapshotRequest;
 use crate::api::{self, ApiRequest, Host, Identity, RequestCounts};
-use crate::cell::Cell;
+use crate::cell::{Cell, RecoveryError};
 use crate::config::limits::AccountLimits;
 use crate::config::{StorageType, StreamConfig, Time};
 use crate::error::ApiError;
@@ -88,6 +91,9 @@ pub(super) struct Account {
     activity: Mutex<Activity>,
     /// While streams run, each has a clone.
     alive: Mutex<Option<Alive>>,
+    /// The streams that are being created or restored, and those of which a backup is made.
+    claims: Claims,
+    me: Weak<Self>,
 }
 
 impl Account {
@@ -97,7 +103,7 @@ impl Account {
         name: &str,
         limits: Option<AccountLimits>,
     ) -> Arc<Self> {
-        let account = Arc::new(Self {
+        let account = Arc::new_cyclic(|me| Self {
             name: name.into(),
             server: Arc::clone(server),
             usages: Arc::new(Usages::of_account(limits.as_ref())),
@@ -110,6 +116,8 @@ impl Account {
             unrecovered: Mutex::default(),
             activity: Mutex::default(),
             alive: Mutex::default(),
+            claims: Claims::default(),
+            me: Weak::clone(me),
         });
         account.subscribe();
         account
@@ -209,8 +217,18 @@ impl Account {
     }
 
     /// Returns the usage.
-    pub(super) fn usages(&self) -> &Usages {
+    pub(super) fn usages(&self) -> &Arc<Usages> {
         &self.usages
+    }
+
+    /// Returns what all accounts share.
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Returns the streams that are being created, or of which a backup is made.
+    pub(super) fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// Returns the number of requests to the API, and of those answered with errors.
@@ -232,15 +250,17 @@ impl Account {
         read(&self.units).get(name).cloned()
     }
 
-    /// Starts cells. Requests to the API see all of them or none, so that a stream that asks for another one finds it.
-    pub(super) fn start(&self, cells: Vec<Cell>) {
-        let Some(alive) = lock(&self.alive).clone() else { return };
+    /// Starts cells. Requests to the API see all of them or none, so that a stream that asks for another one finds it. Returns
+    /// false if the account may have no streams.
+    pub(super) fn start(&self, cells: Vec<Cell>) -> bool {
+        let Some(alive) = lock(&self.alive).clone() else { return false };
         let mut units = write(&self.units);
         for cell in cells {
             let name = cell.name().to_owned();
             let of = (&*self.name, &self.usages);
             units.insert(name, Unit::start(&self.server, of, cell, alive.clone()));
         }
+        true
     }
 
     /// Recovers the streams of the account from the directory. One that cannot be recovered stays there, and is named in the
@@ -270,7 +290,7 @@ impl Account {
     }
 
     /// Returns `None` for the rest of a creation that was not acknowledged.
-    fn recover_stream(
+    pub(super) fn recover_stream(
         &self,
         directory: &Directory,
         name: &str,
@@ -280,16 +300,24 @@ impl Account {
         if journal.is_empty() && damage.is_empty() && storage.state().last_sequence == 0 {
             return Ok(None);
         }
+        Ok(Some(self.recover_from(Box::new(storage), &journal)?))
+    }
+
+    /// Recovers a stream from its store and its journal.
+    pub(super) fn recover_from(
+        &self,
+        storage: Box<dyn Storage>,
+        journal: &[Vec<u8>],
+    ) -> Result<Cell, RecoveryError> {
         let server = &self.server;
         let (scope, options) = (server.scope(&self.name), server.stream_options(&self.name));
         let mut publisher = server.broker.server_publisher(&self.name);
         let mut scratch = Scratch::new();
         server.broker.begin(&mut scratch);
         let mut out = BrokerOutbox { publisher: &mut publisher, scratch: &mut scratch };
-        let (storage, now) = (Box::new(storage), server.now());
-        let cell = Cell::recover(storage, &journal, scope, options, now, &mut out)?;
+        let cell = Cell::recover(storage, journal, scope, options, server.now(), &mut out)?;
         server.broker.flush(&mut scratch);
-        Ok(Some(cell))
+        Ok(cell)
     }
 
     /// Ends the API and the streams, which stay on disk.
@@ -321,8 +349,8 @@ impl Responder for Account {
 }
 
 /// An account during one request.
-struct AccountHost<'a> {
-    account: &'a Account,
+pub(super) struct AccountHost<'a> {
+    pub(super) account: &'a Account,
 }
 
 impl Host for AccountHost<'_> {
@@ -363,6 +391,7 @@ impl Host for AccountHost<'_> {
 
     fn create_stream(&mut self, config: StreamConfig, now: Time) -> Result<(), ApiError> {
         let account = self.account;
+        let _claim = account.claims.stream(&config, ApiError::STREAM_NAME_EXIST)?;
         let storage: Box<dyn Storage> = match config.storage {
             StorageType::Memory => Box::new(MemoryStorage::new()),
             StorageType::File => account.server.create_store(&account.name, &config.name)?,
@@ -391,6 +420,26 @@ impl Host for AccountHost<'_> {
             account.server.remove_store(&account.name, name)?;
         }
         Ok(true)
+    }
+
+    fn start_snapshot(
+        &mut self,
+        name: &str,
+        snapshot: &SnapshotRequest,
+        request: &ApiRequest<'_>,
+    ) -> Result<(), ApiError> {
+        let unit = self.account.unit(name).ok_or(ApiError::STREAM_NOT_FOUND)?;
+        let account = self.account.me.upgrade().ok_or(ApiError::NOT_ENABLED_FOR_ACCOUNT)?;
+        backups::start_snapshot(&account, &unit, snapshot, request)
+    }
+
+    fn start_restore(
+        &mut self,
+        config: StreamConfig,
+        request: &ApiRequest<'_>,
+    ) -> Result<String, ApiError> {
+        let account = self.account.me.upgrade().ok_or(ApiError::NOT_ENABLED_FOR_ACCOUNT)?;
+        backups::start_restore(&account, config, request)
     }
 
     fn count(&mut self, is_error: bool) {

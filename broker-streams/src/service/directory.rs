@@ -14,6 +14,9 @@ use crate::store::{
 /// The prefix of directories of streams that were deleted, until they are gone. No stream has such a name.
 const DELETED: &str = ".deleted-";
 
+/// The prefix of directories of streams that are being restored. No stream has such a name, either.
+const STAGED: &str = ".restore-";
+
 /// The directory, which one server uses at a time.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -52,7 +55,8 @@ impl Directory {
         Ok(names)
     }
 
-    /// Returns the names of the streams of an account, in order. Removes the remains of deleted streams.
+    /// Returns the names of the streams of an account, in order. Removes the remains of deleted streams, and
+    /// of those that were not restored to the end.
     ///
     /// # Errors
     ///
@@ -66,7 +70,7 @@ impl Directory {
         for entry in entries {
             let entry = entry?;
             let Some(name) = entry.file_name().to_str().map(unescaped) else { continue };
-            if name.starts_with(DELETED) {
+            if name.starts_with(DELETED) || name.starts_with(STAGED) {
                 fs::remove_dir_all(entry.path())?;
             } else if entry.file_type()?.is_dir() {
                 names.push(name);
@@ -115,8 +119,72 @@ impl Directory {
         fs::remove_dir_all(&deleted)
     }
 
+    /// Creates a directory for a stream that is being restored; `id` tells it from others.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub(super) fn stage(&self, account: &str, id: &str) -> io::Result<Staged> {
+        let path = self.of_account(account).join(format!("{STAGED}{id}"));
+        fs::create_dir_all(&path)?;
+        Ok(Staged { path })
+    }
+
+    /// Gives the store of a restored stream its place, in place of what a server could not read there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    // NATS 2.14: stream.go RestoreStream.
+    pub(super) fn adopt(&self, staged: Staged, account: &str, stream: &str) -> io::Result<()> {
+        self.remove_if_present(account, stream)?;
+        let account = self.of_account(account);
+        fs::rename(&staged.path, account.join(escaped(stream)))?;
+        sync_directory(&account)
+    }
+
+    /// Removes the store of a stream, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub(super) fn remove_if_present(&self, account: &str, stream: &str) -> io::Result<()> {
+        let is_present = self.of_account(account).join(escaped(stream)).is_dir();
+        if is_present { self.remove(account, stream) } else { Ok(()) }
+    }
+
     fn of_account(&self, account: &str) -> PathBuf {
         self.path.join(escaped(account))
+    }
+}
+
+/// The directory of a stream that is being restored. It is removed when this is dropped, unless it was
+/// [adopted](Directory::adopt).
+pub(super) struct Staged {
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Opens the store in the directory.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`].
+    pub(super) fn open(&self) -> Result<Opened, StorageError> {
+        let disk = FileDisk::open(&self.path)?;
+        FileStorage::open(Arc::new(disk), FileOptions::default())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let path = self.path.display();
+                tracing::warn!("{path} cannot be removed, which the next start does: {error}");
+            }
+            _ => {}
+        }
     }
 }
 

@@ -2,10 +2,14 @@
 //!
 //! - A unit is a cell with its lock. The handlers of its subscriptions call it on the threads that deliver to them.
 //! - One thread makes the changes of all streams durable, one serves timers, one answers requests to the API.
+//! - A backup is made or restored by a thread of its own.
 
 mod account;
 mod accounts;
+mod adoption;
+mod backups;
 mod browse;
+mod claims;
 mod counters;
 mod directory;
 mod disk_space;

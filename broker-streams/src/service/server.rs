@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use broker_core::{Broker, RawMessage, Subject};
 
+use super::backups::Threads;
 use super::counters::Counters;
 use super::directory::Directory;
 use super::lock::lock;
@@ -36,6 +37,7 @@ pub(super) struct Server {
     pub(super) usages: Arc<Usages>,
     open_batches: Arc<OpenBatches>,
     pub(super) counters: Counters,
+    pub(super) backups: Threads,
     directory: Option<Directory>,
     identity: Arc<Identity>,
     handles: Mutex<Vec<JoinHandle<()>>>,
@@ -68,6 +70,7 @@ impl Server {
             usages: Arc::new(Usages::of_server(most.0, most.1)),
             open_batches: Arc::default(),
             counters: Counters::default(),
+            backups: Threads::default(),
             directory,
             identity: Arc::new(identity),
             handles: Mutex::default(),
@@ -101,6 +104,7 @@ impl Server {
 
     /// Ends the threads, and waits for them: changes that wait for a sync are synced.
     pub(super) fn stop(&self) {
+        self.backups.end();
         self.requests.end();
         self.worker.end();
         self.syncer.end();

@@ -36,6 +36,7 @@ MASKS = [
     (re.compile(r'"(created|ts|time|first_ts|last_ts|last_active|pinned_ts)":"(?!%s)[^"]*"' % ZERO_TIME), r'"\1":"TIME"'),
     (re.compile(r'"pause_remaining":\d+'), '"pause_remaining":1'),
     (re.compile(r'"leader":"[^"]*"'), '"leader":"SERVER"'),
+    (re.compile(r'"deliver_subject":"(\$JS\.SNAPSHOT\.RESTORE\.\w+)\.\w+"'), r'"deliver_subject":"\1.ID"'),
     (re.compile(r"Nats-Time-Stamp: \S+"), "Nats-Time-Stamp: TIME"),
 ]
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::api::{ApiRequest, Host, Identity, RequestCounts, handle};
+use crate::api::request::SnapshotRequest;
+use crate::api::{
+    ApiRequest, Host, Identity, RequestCounts, answer_snapshot, handle, stream_state,
+};
 use crate::cell::{Cell, CellScope};
 use crate::config::limits::{AccountLimits, ServerLimits, TierLimits};
 use crate::config::{StorageType, StreamConfig, Time};
@@ -252,6 +255,28 @@ impl Host for Streams {
         let Some(mut cell) = self.cells.remove(name) else { return Ok(false) };
         cell.close(now, &mut self.sent);
         Ok(true)
+    }
+
+    fn start_snapshot(
+        &mut self,
+        name: &str,
+        _snapshot: &SnapshotRequest,
+        request: &ApiRequest<'_>,
+    ) -> Result<(), ApiError> {
+        let cell = self.cells.get(name).ok_or(ApiError::STREAM_NOT_FOUND)?;
+        let started = (cell.stream().config().clone(), stream_state(cell));
+        let mut out = std::mem::take(&mut self.sent);
+        answer_snapshot(self, request, Ok(started), Time(START), &mut out);
+        self.sent = out;
+        Ok(())
+    }
+
+    fn start_restore(
+        &mut self,
+        config: StreamConfig,
+        _request: &ApiRequest<'_>,
+    ) -> Result<String, ApiError> {
+        Ok(format!("$JS.SNAPSHOT.RESTORE.{}.ID", config.name))
     }
 
     fn count(&mut self, is_error: bool) {

@@ -19,6 +19,8 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("levels", "> DIRECT.GET"),
     ("unknown", "> CONSUMER.MSG.NEXT"),
     ("unknown", "> DIRECT.GET"),
+    // Sizes are those of a store in files.
+    ("backups", "> STREAM.SNAPSHOT.A {\"deliver_subject\":\"x\",\"jsck\":true"),
     // The reference keeps the time zone that the client wrote; times are kept in UTC here.
     (
         "consumer_update",
@@ -85,6 +87,7 @@ macro_rules! dialogues {
 }
 
 dialogues! {
+    backups
     consumer_create
     consumer_update
     json

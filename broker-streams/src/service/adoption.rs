@@ -1,0 +1,90 @@
+//! What backups do with an account: they publish, and add streams to it.
+
+use broker_core::endpoint::Scratch;
+
+use super::account::{Account, AccountHost};
+use super::claims::Claim;
+use super::directory::Staged;
+use super::outbox::BrokerOutbox;
+use crate::api::check_restored;
+use crate::backup::BackupError;
+use crate::cell::Cell;
+use crate::config::StreamConfig;
+use crate::error::ApiError;
+use crate::outbox::Outbox;
+use crate::store::Storage;
+
+impl Account {
+    /// Claims a stream of which a backup is to be made; `None` if one is made already.
+    pub(super) fn claim_snapshot(&self, stream: &str) -> Option<Claim> {
+        self.claims().snapshot(stream)
+    }
+
+    /// Calls a function on a thread of a backup, and sends what it has published.
+    pub(super) fn publish(&self, call: impl FnOnce(&mut AccountHost<'_>, &mut dyn Outbox)) {
+        let broker = &self.server().broker;
+        let (mut publisher, mut scratch) = (broker.server_publisher(self.name()), Scratch::new());
+        broker.begin(&mut scratch);
+        let mut out = BrokerOutbox { publisher: &mut publisher, scratch: &mut scratch };
+        call(&mut AccountHost { account: self }, &mut out);
+        broker.flush(&mut scratch);
+    }
+
+    /// Puts a restored stream to work that `open` opens.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`]: the name or the subjects are in use, there is no more room, or the stream cannot be opened. It is gone then.
+    pub(super) fn adopt(
+        &self,
+        config: &StreamConfig,
+        open: impl FnOnce(&Self) -> Result<Cell, BackupError>,
+    ) -> Result<(), BackupError> {
+        let _claim = self.claims().stream(config, ApiError::STREAM_NAME_EXIST_RESTORE_FAILED)?;
+        check_restored(&AccountHost { account: self }, config, 0)?;
+        let mut cell = open(self)?;
+        let now = self.server().now();
+        let mut result = Ok(());
+        self.publish(|_, out| result = cell.enforce_limits(now, out));
+        if result.is_ok() && !self.start(vec![cell]) {
+            result = Err(ApiError::NOT_ENABLED_FOR_ACCOUNT);
+        }
+        if result.is_err() {
+            self.discard(&config.name);
+        }
+        Ok(result?)
+    }
+
+    /// Opens a stream in memory that was restored.
+    pub(super) fn open_restored(
+        &self,
+        storage: Box<dyn Storage>,
+        journal: &[Vec<u8>],
+    ) -> Result<Cell, BackupError> {
+        Ok(self.recover_from(storage, journal).map_err(ApiError::stream_restore)?)
+    }
+
+    /// Moves a restored stream to its place, and opens it.
+    pub(super) fn open_staged(&self, staged: Staged, stream: &str) -> Result<Cell, BackupError> {
+        let Some(directory) = self.server().directory() else {
+            return Err(ApiError::TEMP_STORAGE_FAILED.into());
+        };
+        directory.adopt(staged, self.name(), stream)?;
+        let opened = self.recover_stream(directory, stream);
+        if let Ok(Some(cell)) = opened {
+            return Ok(cell);
+        }
+        self.discard(stream);
+        let reason =
+            opened.err().map_or_else(|| "it is empty".to_owned(), |error| error.to_string());
+        Err(ApiError::stream_restore(reason).into())
+    }
+
+    fn discard(&self, stream: &str) {
+        if let Some(directory) = self.server().directory()
+            && let Err(error) = directory.remove_if_present(self.name(), stream)
+        {
+            tracing::warn!("What is left of stream {stream:?} cannot be removed: {error}");
+        }
+    }
+}
