@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # The `nats` command line against a server with streams in files: streams, consumers, buckets, benchmarks.
+#
+# OTHER is the program of another server, with which backups are exchanged; empty for none.
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -11,6 +13,9 @@ readonly SCENARIOS=(
   a_bucket_of_keys_is_used
   a_watch_shows_each_change
   a_bucket_of_objects_is_used
+  a_backup_is_restored
+  a_backup_is_restored_by_the_other_server
+  a_damaged_backup_is_refused
   a_benchmark_publishes
   a_benchmark_reads_in_order
   a_benchmark_consumes_and_acknowledges
@@ -158,11 +163,112 @@ a_bucket_of_objects_is_used() {
   has "$out" image
   nats object info files image >"$out" 2>&1
   has "$out" 'Chunks: 3'
-  nats object get files image --output="$work/copy" --force --no-progress >"$out" 2>&1
+  nats object get files image --output="$work/copy" --force >"$out" 2>&1
   cmp "$work/content" "$work/copy"
   nats object del files image --force >"$out" 2>&1
   fails object info files image
   nats object del files --force >"$out" 2>&1
+}
+
+# Fills a stream with gaps and a consumer, a queue of work, and two buckets of the server at NATS_URL.
+fill() {
+  add_stream BACKED 'backed.>' --storage=file "$@"
+  nats pub --jetstream backed.one 'backed {{Count}}' --count=300 -H Kind:late >"$out" 2>&1
+  local sequence
+  for sequence in 1 7 8 300; do nats stream rmm BACKED $sequence --force >"$out" 2>&1; done
+  nats consumer add BACKED worker --pull --defaults >"$out" 2>&1
+  nats consumer next BACKED worker --count=3 --ack >"$out" 2>&1
+  nats consumer next BACKED worker --count=2 --no-ack >"$out" 2>&1
+  add_stream WORK 'work.>' --storage=file --retention=work "$@"
+  nats pub --jetstream work.one 'work {{Count}}' --count=10 >"$out" 2>&1
+  nats consumer add WORK worker --pull --defaults >"$out" 2>&1
+  nats consumer next WORK worker --count=4 --ack >"$out" 2>&1
+  nats kv add backed --history=3 >"$out" 2>&1
+  local value
+  for value in red green blue black; do nats kv put backed colour $value >"$out" 2>&1; done
+  head -c 300000 /dev/urandom >"$work/content"
+  nats object add backed >"$out" 2>&1
+  nats object put backed "$work/content" --name=image --no-progress --force >"$out" 2>&1
+}
+
+# Removes what fill has made.
+empty() {
+  local name
+  for name in BACKED WORK KV_backed OBJ_backed; do nats stream rm "$name" --force >"$out" 2>&1; done
+}
+
+# Verifies that the server at NATS_URL has what fill has made.
+is_filled() {
+  nats stream info BACKED --json >"$out" 2>&1
+  local part
+  for part in '"messages": 296' '"first_seq": 2' '"last_seq": 300' '"num_deleted": 3'; do has "$out" "$part"; done
+  nats stream get BACKED 299 >"$out" 2>&1
+  has "$out" 'backed 299'
+  has "$out" 'Kind: late'
+  nats consumer info BACKED worker --json >"$out" 2>&1
+  has "$out" '"num_ack_pending": 2'
+  has "$out" '"num_pending": 291'
+  grep -A4 '"ack_floor"' "$out" | grep -q '"stream_seq": 4' || fail "another floor in:" "$(cat "$out")"
+  counts WORK 6
+  nats consumer next WORK worker --count=6 --ack >"$out" 2>&1
+  has "$out" 'work 5'
+  lacks "$out" 'work 4'
+  nats kv history backed colour >"$out" 2>&1
+  has "$out" green
+  lacks "$out" red
+  nats kv get backed colour --raw >"$out" 2>&1
+  has "$out" black
+  nats object get backed image --output="$work/copy" --force >"$out" 2>&1
+  cmp "$work/content" "$work/copy"
+}
+
+a_backup_is_restored() {
+  fill
+  nats account backup "$work/backup" --force >"$out" 2>&1
+  empty
+  nats account restore "$work/backup" >"$out" 2>&1
+  is_filled
+  empty
+}
+
+# The other server stores compressed and encrypted; its backups are neither.
+a_backup_is_restored_by_the_other_server() {
+  [[ -n ${OTHER-} ]] || return 0
+  local own=$NATS_URL log=$work/other.log
+  printf 'jetstream { store_dir: "%s", cipher: aes, key: secret }\n' "$work/other" >"$work/other.conf"
+  "$OTHER" -c "$work/other.conf" -a 127.0.0.1 -p -1 -l "$log" & local process=$!
+  # shellcheck disable=SC2064  # this process
+  trap "kill $process" EXIT
+  await_line "$log" 'Server is ready'
+  local other
+  other=$(grep -o 'client connections on .*' "$log")
+  other=nats://${other##* }
+  NATS_URL=$other
+  fill --compression=s2
+  nats account backup "$work/by-other" --force >"$out" 2>&1
+  empty
+  NATS_URL=$own
+  nats account restore "$work/by-other" >"$out" 2>&1
+  is_filled
+  empty
+  fill
+  nats account backup "$work/by-own" --force >"$out" 2>&1
+  empty
+  NATS_URL=$other
+  nats account restore "$work/by-own" >"$out" 2>&1
+  is_filled
+}
+
+a_damaged_backup_is_refused() {
+  add_stream DAMAGED 'damaged.>' --storage=file
+  nats pub --jetstream damaged.one "$(head -c 3000 /dev/urandom | base64 -w 0)" >"$out" 2>&1
+  nats stream backup DAMAGED "$work/damaged" --no-progress >"$out" 2>&1
+  nats stream rm DAMAGED --force >"$out" 2>&1
+  printf 'XXXX' | dd of="$work/damaged/stream.tar.s2" bs=1 seek=2000 conv=notrunc status=none
+  fails stream restore "$work/damaged" --no-progress
+  has "$out" 'restore failed'
+  nats stream ls --names >"$out" 2>&1
+  lacks "$out" DAMAGED
 }
 
 a_benchmark_publishes() {
