@@ -27,8 +27,6 @@ const HAS_HEADERS: u32 = 1 << 31;
 const ERASED: u64 = 1 << 63;
 /// The record says that the message with the sequence is removed.
 const TOMBSTONE: u64 = 1 << 62;
-/// The highest sequence that a record can have.
-pub(super) const MAX_SEQUENCE: u64 = TOMBSTONE - 1;
 
 /// The beginning of a block that is compressed: its records but the last checksum are an S2 stream behind their length.
 // NATS 2.14: filestore.go CompressionInfo.

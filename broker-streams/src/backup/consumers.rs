@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::checksum::Checksum;
 use super::limits::CONSUMER_BYTES;
 use super::meta::ConsumerMeta;
-use super::{BackupError, Target, file, progress};
+use super::target::Target;
+use super::{BackupError, file, progress};
 use crate::cell::RestoredConsumer;
 use crate::config::check::{check_consumer, is_valid_name};
 

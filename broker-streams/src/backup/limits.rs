@@ -1,5 +1,8 @@
 //! Limits of what a backup may contain.
 
+/// The highest sequence that a record can have: two bits of the field have another meaning.
+pub(super) const MAX_SEQUENCE: u64 = (1 << 62) - 1;
+
 /// The most bytes of one file of metadata, and of the text of an error. A configuration is the payload of a message.
 pub(super) const META_BYTES: u64 = 1 << 20;
 

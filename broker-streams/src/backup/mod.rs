@@ -25,12 +25,14 @@ mod limits;
 mod meta;
 mod progress;
 mod read;
+mod target;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use error::BackupError;
-pub use read::{Progress, Restored, Target, restore};
+pub use read::{Progress, Restored, restore};
+pub use target::Target;
 pub use write::{See, Start, Written, write};
 
 /// The names of files.

@@ -10,7 +10,7 @@
 //! ```
 // NATS 2.14: store.go encodeConsumerState, filestore.go decodeConsumerState.
 
-use super::block::MAX_SEQUENCE;
+use super::limits::MAX_SEQUENCE;
 use crate::config::Time;
 use crate::consumer::Progress;
 

@@ -3,33 +3,20 @@
 use std::io::Read;
 
 use super::archive::{File, Reader};
-use super::block::{Entry, MAX_SEQUENCE, Records};
+use super::block::{Entry, Records};
 use super::checksum::{CHECKSUM, Checksum};
 use super::compressed::Decompressed;
 use super::consumers::Consumers;
 use super::index::{Index, Set};
-use super::limits::META_BYTES;
+use super::limits::{MAX_SEQUENCE, META_BYTES};
 use super::meta::StreamMeta;
+use super::target::Target;
 use super::{BackupError, file};
 use crate::cell::restored_journal;
-use crate::config::limits::{ServerLimits, TierLimits};
-use crate::config::{StreamConfig, Time};
+use crate::config::Time;
 use crate::filters::Filters;
 use crate::store::{Record, Storage};
 use crate::stream::expiry_of;
-
-/// What a backup is restored to.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// The name of the account, for errors.
-    pub account: &'a str,
-    /// The configuration of the stream, which was checked. That of the backup may differ in all but the name.
-    pub config: &'a StreamConfig,
-    /// The limits of the server, for its consumers.
-    pub server: &'a ServerLimits,
-    /// The limits of the account, for its consumers.
-    pub tier: &'a TierLimits,
-}
 
 /// A stream that was restored.
 #[derive(Debug)]
