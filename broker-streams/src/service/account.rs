@@ -430,6 +430,7 @@ impl Host for AccountHost<'_> {
     ) -> Result<(), ApiError> {
         let unit = self.account.unit(name).ok_or(ApiError::STREAM_NOT_FOUND)?;
         let account = self.account.me.upgrade().ok_or(ApiError::NOT_ENABLED_FOR_ACCOUNT)?;
+        let account: Arc<dyn backups::Home> = account;
         backups::start_snapshot(&account, &unit, snapshot, request)
     }
 
@@ -439,6 +440,7 @@ impl Host for AccountHost<'_> {
         request: &ApiRequest<'_>,
     ) -> Result<String, ApiError> {
         let account = self.account.me.upgrade().ok_or(ApiError::NOT_ENABLED_FOR_ACCOUNT)?;
+        let account: Arc<dyn backups::Home> = account;
         backups::start_restore(&account, config, request)
     }
 

@@ -1,27 +1,47 @@
 //! What backups do with an account: they publish, and add streams to it.
 
+use std::sync::Arc;
+
 use broker_core::endpoint::Scratch;
 
 use super::account::{Account, AccountHost};
+use super::backups::{Home, Store};
 use super::claims::Claim;
 use super::directory::Staged;
 use super::outbox::BrokerOutbox;
-use crate::api::check_restored;
+use super::server::Server;
+use super::usage::Usages;
+use crate::api::{Host, check_restored};
 use crate::backup::BackupError;
 use crate::cell::Cell;
 use crate::config::StreamConfig;
+use crate::config::limits::AccountLimits;
 use crate::error::ApiError;
 use crate::outbox::Outbox;
 use crate::store::Storage;
 
-impl Account {
-    /// Claims a stream of which a backup is to be made; `None` if one is made already.
-    pub(super) fn claim_snapshot(&self, stream: &str) -> Option<Claim> {
+impl Home for Account {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn server(&self) -> &Arc<Server> {
+        self.server()
+    }
+
+    fn limits(&self) -> Option<Arc<AccountLimits>> {
+        self.limits()
+    }
+
+    fn usages(&self) -> &Arc<Usages> {
+        self.usages()
+    }
+
+    fn claim_snapshot(&self, stream: &str) -> Option<Claim> {
         self.claims().snapshot(stream)
     }
 
-    /// Calls a function on a thread of a backup, and sends what it has published.
-    pub(super) fn publish(&self, call: impl FnOnce(&mut AccountHost<'_>, &mut dyn Outbox)) {
+    fn publish(&self, call: &mut dyn FnMut(&mut dyn Host, &mut dyn Outbox)) {
         let broker = &self.server().broker;
         let (mut publisher, mut scratch) = (broker.server_publisher(self.name()), Scratch::new());
         broker.begin(&mut scratch);
@@ -30,22 +50,20 @@ impl Account {
         broker.flush(&mut scratch);
     }
 
-    /// Puts a restored stream to work that `open` opens.
-    ///
-    /// # Errors
-    ///
-    /// [`BackupError`]: the name or the subjects are in use, there is no more room, or the stream cannot be opened. It is gone then.
-    pub(super) fn adopt(
-        &self,
-        config: &StreamConfig,
-        open: impl FnOnce(&Self) -> Result<Cell, BackupError>,
-    ) -> Result<(), BackupError> {
+    fn check_restored(&self, config: &StreamConfig, bytes: u64) -> Result<(), ApiError> {
+        check_restored(&AccountHost { account: self }, config, bytes)
+    }
+
+    fn adopt(&self, config: &StreamConfig, store: Store) -> Result<(), BackupError> {
         let _claim = self.claims().stream(config, ApiError::STREAM_NAME_EXIST_RESTORE_FAILED)?;
         check_restored(&AccountHost { account: self }, config, 0)?;
-        let mut cell = open(self)?;
+        let mut cell = match store {
+            Store::Memory(storage, journal) => self.open_restored(Box::new(storage), &journal)?,
+            Store::File(staged) => self.open_staged(staged, &config.name)?,
+        };
         let now = self.server().now();
         let mut result = Ok(());
-        self.publish(|_, out| result = cell.enforce_limits(now, out));
+        self.publish(&mut |_, out| result = cell.enforce_limits(now, out));
         if result.is_ok() && !self.start(vec![cell]) {
             result = Err(ApiError::NOT_ENABLED_FOR_ACCOUNT);
         }
@@ -54,9 +72,11 @@ impl Account {
         }
         Ok(result?)
     }
+}
 
+impl Account {
     /// Opens a stream in memory that was restored.
-    pub(super) fn open_restored(
+    fn open_restored(
         &self,
         storage: Box<dyn Storage>,
         journal: &[Vec<u8>],
@@ -65,7 +85,7 @@ impl Account {
     }
 
     /// Moves a restored stream to its place, and opens it.
-    pub(super) fn open_staged(&self, staged: Staged, stream: &str) -> Result<Cell, BackupError> {
+    fn open_staged(&self, staged: Staged, stream: &str) -> Result<Cell, BackupError> {
         let Some(directory) = self.server().directory() else {
             return Err(ApiError::TEMP_STORAGE_FAILED.into());
         };

@@ -26,6 +26,7 @@ mod syncer;
 mod task;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod unit;
 mod usage;
 mod viewer;

@@ -5,7 +5,6 @@ use std::thread::JoinHandle;
 
 use broker_core::{Broker, RawMessage, Subject};
 
-use super::backups::Threads;
 use super::counters::Counters;
 use super::directory::Directory;
 use super::lock::lock;
@@ -13,6 +12,7 @@ use super::options::Options;
 use super::requests_queue::Requests;
 use super::scrubber::Scrubber;
 use super::syncer::Syncer;
+use super::threads::Threads;
 use super::usage::Usages;
 use super::worker::Worker;
 use crate::api::{self, Identity};

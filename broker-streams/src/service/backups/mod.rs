@@ -1,18 +1,19 @@
 //! Backups of streams: each is made or restored by a thread of its own, so that no stream and no other request waits for it.
 
 mod acks;
+mod home;
 mod inbox;
 mod request;
 mod restore;
 mod snapshot;
-mod threads;
 
-pub(super) use request::OwnedRequest;
+pub(super) use home::{Home, Store};
 pub(super) use restore::start as start_restore;
 pub(super) use snapshot::start as start_snapshot;
-pub(super) use threads::Threads;
 
 use std::time::Duration;
+
+use request::OwnedRequest;
 
 /// How long a backup waits for its client: for an acknowledgement, or for the next chunk.
 // NATS 2.14: jetstream_api.go defaultSnapshotAckTimeout, processStreamRestore.

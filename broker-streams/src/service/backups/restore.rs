@@ -7,12 +7,10 @@ use std::time::Instant;
 
 use broker_core::HandlerSubscription;
 
-use super::super::account::{Account, AccountHost};
-use super::super::directory::Staged;
 use super::super::usage::Share;
 use super::inbox::{Chunk, Inbox, Next};
-use super::{LOOK, OwnedRequest, PATIENCE};
-use crate::api::{ApiRequest, BackupEvent, Restoration, check_restored};
+use super::{Home, LOOK, OwnedRequest, PATIENCE, Store};
+use crate::api::{ApiRequest, BackupEvent, Host, Restoration};
 use crate::backup::{BackupError, Restored, Target, restore};
 use crate::config::limits::TierLimits;
 use crate::config::{StorageType, StreamConfig, Time};
@@ -30,7 +28,7 @@ const UNWRITTEN_CHANGES: u64 = 8 << 20;
 ///
 /// The error of the answer.
 pub(in super::super) fn start(
-    account: &Arc<Account>,
+    account: &Arc<dyn Home>,
     config: StreamConfig,
     request: &ApiRequest<'_>,
 ) -> Result<String, ApiError> {
@@ -59,7 +57,7 @@ pub(in super::super) fn start(
 
 /// A stream that is restored.
 struct Transfer {
-    account: Arc<Account>,
+    account: Arc<dyn Home>,
     config: StreamConfig,
     request: OwnedRequest,
     begin: Time,
@@ -78,24 +76,13 @@ enum Stop {
     ServerEnds,
 }
 
-/// What a backup was restored to.
-enum Store {
-    Memory(MemoryStorage, Vec<Vec<u8>>),
-    File(Staged),
-}
-
 impl Transfer {
     fn run(mut self) {
         self.tell(&BackupEvent::RestoreCreate);
         let restored = self.receive();
         let result = restored.and_then(|store| {
             let reply = self.input.wait_for_end()?;
-            self.account.adopt(&self.config, |account| match store {
-                Store::Memory(storage, journal) => {
-                    account.open_restored(Box::new(storage), &journal)
-                }
-                Store::File(staged) => account.open_staged(staged, &self.config.name),
-            })?;
+            self.account.adopt(&self.config, store)?;
             Ok(reply)
         });
         self.finish(result);
@@ -141,7 +128,7 @@ impl Transfer {
             tier: tier.map_or(&unlimited, |(_, tier)| tier),
         };
         let mut room = Room {
-            account,
+            account: &**account,
             config,
             share: Share::new(
                 Arc::clone(&server.usages),
@@ -192,16 +179,16 @@ impl Transfer {
         };
         self.tell(&BackupEvent::RestoreComplete { start: self.begin, bytes });
         let (reply, error) = reply;
-        self.publish(|call| call.fail(&reply, error));
+        self.publish(|call| call.fail(&reply, error.clone()));
     }
 
     fn tell(&self, event: &BackupEvent) {
         self.publish(|call| call.tell(event));
     }
 
-    fn publish(&self, act: impl FnOnce(&mut Restoration<'_>)) {
-        self.account.publish(|host, out| {
-            let (now, request) = (host.account.server().now(), self.request.get());
+    fn publish(&self, mut act: impl FnMut(&mut Restoration<'_>)) {
+        self.account.publish(&mut |host, out| {
+            let (now, request) = (self.account.server().now(), self.request.get());
             let stream = self.config.name.as_str();
             act(&mut Restoration { host, request: &request, stream, now, out });
         });
@@ -227,7 +214,7 @@ fn sync(storage: &mut dyn Storage) -> Result<(), BackupError> {
 
 /// The room for the messages of a backup.
 struct Room<'a> {
-    account: &'a Account,
+    account: &'a dyn Home,
     config: &'a StreamConfig,
     share: Share,
     /// Reserves nothing: the stream does so once it is at work.
@@ -240,7 +227,7 @@ impl Room<'_> {
     fn check(&mut self, bytes: u64, storage: &dyn Storage) -> Result<(), BackupError> {
         if self.checked != bytes {
             self.checked = bytes;
-            check_restored(&AccountHost { account: self.account }, self.config, bytes)?;
+            self.account.check_restored(self.config, bytes)?;
         }
         // What is stored counts for other streams, too.
         self.share.count(&self.none, storage.state().bytes);
@@ -257,7 +244,7 @@ impl Room<'_> {
 
 /// The bytes that a client sends. A chunk is answered when all of it was read.
 struct Input {
-    account: Arc<Account>,
+    account: Arc<dyn Home>,
     /// The names of the account and the stream.
     label: String,
     inbox: Arc<Inbox>,
@@ -270,7 +257,7 @@ struct Input {
 }
 
 impl Input {
-    fn new(account: &Arc<Account>, stream: &str, inbox: Arc<Inbox>) -> Self {
+    fn new(account: &Arc<dyn Home>, stream: &str, inbox: Arc<Inbox>) -> Self {
         let label = format!("{} > {stream}", account.name());
         let account = Arc::clone(account);
         Self { account, label, inbox, chunk: None, at: 0, end: None, total: 0 }
@@ -281,7 +268,7 @@ impl Input {
         if let Some(chunk) = self.chunk.take() {
             self.total += chunk.payload.len() as u64;
             let subject = &chunk.reply[..];
-            self.account.publish(|_, out: &mut dyn Outbox| {
+            self.account.publish(&mut |_: &mut dyn Host, out: &mut dyn Outbox| {
                 out.send(&Outgoing { to: subject, subject, ..Outgoing::default() });
             });
         }

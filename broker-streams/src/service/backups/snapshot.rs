@@ -8,13 +8,12 @@ use std::time::Instant;
 use broker_core::endpoint::Scratch;
 use broker_core::{HandlerSubscription, ServerPublisher};
 
-use super::super::account::{Account, AccountHost};
 use super::super::outbox::BrokerOutbox;
 use super::super::unit::Unit;
 use super::acks::Acks;
-use super::{LOOK, OwnedRequest, PATIENCE};
+use super::{Home, LOOK, OwnedRequest, PATIENCE};
 use crate::api::request::SnapshotRequest;
-use crate::api::{ApiRequest, BackupEvent, answer_snapshot, stream_state, tell_backup};
+use crate::api::{ApiRequest, BackupEvent, Host, answer_snapshot, stream_state, tell_backup};
 use crate::backup::{BackupError, Start, write};
 use crate::cell::Cell;
 use crate::error::ApiError;
@@ -31,7 +30,7 @@ const INTEREST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2)
 ///
 /// The error of the answer.
 pub(in super::super) fn start(
-    account: &Arc<Account>,
+    account: &Arc<dyn Home>,
     unit: &Arc<Unit>,
     options: &SnapshotRequest,
     request: &ApiRequest<'_>,
@@ -49,7 +48,7 @@ pub(in super::super) fn start(
 
 /// A backup that is made.
 struct Snapshot {
-    account: Arc<Account>,
+    account: Arc<dyn Home>,
     unit: Weak<Unit>,
     stream: String,
     options: SnapshotRequest,
@@ -73,14 +72,14 @@ impl Snapshot {
                 tracing::warn!("Snapshot of stream '{account} > {stream}' failed: {error}");
                 let error = ApiError::stream_snapshot(error);
                 return self.publish(|host, out| {
-                    let now = host.account.server().now();
+                    let now = self.account.server().now();
                     answer_snapshot(host, &self.request.get(), Err(error.clone()), now, out);
                 });
             }
         };
         let answer = (start.config.clone(), state.clone());
         self.publish(|host, out| {
-            let now = host.account.server().now();
+            let now = self.account.server().now();
             answer_snapshot(host, &self.request.get(), Ok(answer.clone()), now, out);
         });
         self.tell(&BackupEvent::SnapshotCreate(state));
@@ -136,13 +135,13 @@ impl Snapshot {
 
     fn tell(&self, event: &BackupEvent) {
         self.publish(|host, out| {
-            let now = host.account.server().now();
+            let now = self.account.server().now();
             tell_backup(host, &self.request.get(), &self.stream, event, now, out);
         });
     }
 
-    fn publish(&self, call: impl FnOnce(&mut AccountHost<'_>, &mut dyn Outbox)) {
-        self.account.publish(call);
+    fn publish(&self, mut call: impl FnMut(&mut dyn Host, &mut dyn Outbox)) {
+        self.account.publish(&mut call);
     }
 }
 
@@ -161,7 +160,7 @@ enum Stop {
 
 /// Chunks to a client, which acknowledges them.
 struct Chunks {
-    account: Arc<Account>,
+    account: Arc<dyn Home>,
     publisher: ServerPublisher,
     scratch: Scratch,
     deliver: String,
@@ -178,7 +177,7 @@ struct Chunks {
 
 impl Chunks {
     fn open(
-        account: &Arc<Account>,
+        account: &Arc<dyn Home>,
         stream: &str,
         options: &SnapshotRequest,
     ) -> Result<Self, String> {

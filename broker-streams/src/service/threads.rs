@@ -8,7 +8,7 @@ use crate::limits::TRANSFERS;
 
 /// The threads of backups, of a bounded number.
 #[derive(Clone, Default)]
-pub(in super::super) struct Threads(Arc<Mutex<State>>);
+pub(super) struct Threads(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -54,7 +54,7 @@ impl Threads {
     }
 
     /// Ends the threads, and waits for them.
-    pub(in super::super) fn end(&self) {
+    pub(super) fn end(&self) {
         let handles = {
             let mut state = self.lock();
             state.is_ended = true;
