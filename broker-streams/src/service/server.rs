@@ -151,7 +151,6 @@ impl Server {
             batches: self.options.batches,
             open_batches: Arc::clone(&self.open_batches),
             seed: self.seeds.next(),
-            ..stream::Options::default()
         }
     }
 
