@@ -11,6 +11,7 @@ use broker_core::{HandlerSubscription, ServerPublisher, Subject};
 use super::backups;
 use super::claims::Claims;
 use super::directory::Directory;
+use super::interest::PushInterest;
 use super::lock::{lock, read, write};
 use super::outbox::BrokerOutbox;
 use super::requests_queue::QueuedRequest;
@@ -80,6 +81,7 @@ pub(super) struct Account {
     limits: RwLock<Option<Arc<AccountLimits>>>,
     units: RwLock<BTreeMap<String, Arc<Unit>>>,
     usages: Arc<Usages>,
+    interest: Arc<PushInterest>,
     requests: Mutex<Option<HandlerSubscription>>,
     /// Publishes answers and advisories.
     publisher: Mutex<ServerPublisher>,
@@ -107,6 +109,7 @@ impl Account {
             name: name.into(),
             server: Arc::clone(server),
             usages: Arc::new(Usages::of_account(limits.as_ref())),
+            interest: Arc::new(PushInterest::new(&server.broker, name)),
             limits: RwLock::new(limits.map(Arc::new)),
             units: RwLock::default(),
             requests: Mutex::new(None),
@@ -257,8 +260,8 @@ impl Account {
         let mut units = write(&self.units);
         for cell in cells {
             let name = cell.name().to_owned();
-            let of = (&*self.name, &self.usages);
-            units.insert(name, Unit::start(&self.server, of, cell, alive.clone()));
+            let surroundings = (&*self.name, &self.usages, &self.interest);
+            units.insert(name, Unit::start(&self.server, surroundings, cell, alive.clone()));
         }
         true
     }

@@ -13,6 +13,7 @@ mod claims;
 mod counters;
 mod directory;
 mod disk_space;
+mod interest;
 mod lock;
 mod options;
 mod outbox;

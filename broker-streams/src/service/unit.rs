@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use broker_core::endpoint::Scratch;
 use broker_core::{RawMessage, ServerPublisher};
 
+use super::interest::{Concerned, PushInterest};
 use super::lock::{lock, read, write};
 use super::outbox::BrokerOutbox;
 use super::requests;
@@ -13,7 +14,7 @@ use super::server::Server;
 use super::subscriptions::Subscriptions;
 use super::task::{Receiver, Task};
 use super::usage::{Share, Usages};
-use crate::cell::{Cell, Follower, Urgency};
+use crate::cell::{Cell, Change, Follower, Urgency};
 use crate::config::{StorageType, StreamConfig, Time};
 use crate::latency::Latencies;
 use crate::outbox::Outbox;
@@ -29,7 +30,8 @@ const SYNC_PAUSE: i64 = 1_000_000_000;
 /// The pause of deliveries when a receiver does not keep up, in nanoseconds.
 const CROWDED_PAUSE: i64 = 5_000_000;
 
-/// The interval at which a stream checks the interest in the deliver subjects of its push consumers, in nanoseconds.
+/// The interval at which a stream checks the interest in the deliver subjects of its push consumers, in nanoseconds, until
+/// changes of it are told.
 const INTEREST_INTERVAL: i64 = 100_000_000;
 
 /// A cell with its lock.
@@ -48,6 +50,9 @@ pub(super) struct Unit {
     ticks_at: AtomicI64,
     /// The number of its timer.
     timer: u64,
+    interest: Arc<PushInterest>,
+    /// The consumers were changed since [`Self::interest`] knows what they deliver to.
+    has_new_consumers: Arc<AtomicBool>,
     /// Dropped after the store.
     _alive: Alive,
 }
@@ -72,7 +77,7 @@ impl Unit {
     /// Starts a cell: its subscriptions exist when this returns.
     pub(super) fn start(
         server: &Arc<Server>,
-        (account, usages): (&str, &Arc<Usages>),
+        (account, usages, interest): (&str, &Arc<Usages>, &Arc<PushInterest>),
         cell: Cell,
         alive: Alive,
     ) -> Arc<Self> {
@@ -91,6 +96,8 @@ impl Unit {
             failure: Mutex::default(),
             ticks_at: AtomicI64::new(i64::MAX),
             timer: server.worker.timer(),
+            interest: Arc::clone(interest),
+            has_new_consumers: Arc::default(),
             _alive: alive,
         });
         *lock(&unit.subscriptions) = Some({
@@ -110,7 +117,13 @@ impl Unit {
     /// Returns the function that follows changes of the cell by subscriptions.
     fn follower(&self) -> Follower {
         let (subscriptions, known) = (Arc::clone(&self.subscriptions), Arc::clone(&self.config));
+        let has_new_consumers = Arc::clone(&self.has_new_consumers);
         Box::new(move |config, changes| {
+            let is_of_consumer =
+                |change: &Change| matches!(change, Change::Consumer(_) | Change::Removed(_));
+            if changes.iter().any(is_of_consumer) {
+                has_new_consumers.store(true, Ordering::Release);
+            }
             if let Some(subscriptions) = &mut *lock(&subscriptions) {
                 subscriptions.follow(config, changes);
             }
@@ -153,10 +166,25 @@ impl Unit {
         cell.follow_changes();
         cell.request_feeds(now, &mut BrokerOutbox { publisher, scratch });
         let due = Due::of(cell, now);
+        if self.has_new_consumers.swap(false, Ordering::AcqRel) {
+            self.follow_interest(cell, now);
+        }
         // The threads that are woken need the lock first of all.
         drop(locked);
         self.schedule(&due, now);
         result
+    }
+
+    /// Has changes of interest told in what the consumers deliver to, and looks at once: what has changed before is not told.
+    fn follow_interest(self: &Arc<Self>, cell: &Cell, now: Time) {
+        let to = cell.consumers().filter_map(|consumer| consumer.delivers_to());
+        let subjects: Vec<_> = to.map(|(subject, _)| Box::from(subject)).collect();
+        let is_needed = !subjects.is_empty();
+        let unit: Weak<Self> = Arc::downgrade(self);
+        self.interest.set(self.timer, unit, subjects);
+        if is_needed {
+            self.tick_by(now);
+        }
     }
 
     /// Schedules the work of the cell on the threads.
@@ -175,7 +203,7 @@ impl Unit {
         if let Some(at) = due.wake_at {
             self.tick_by(at);
         }
-        if due.has_push_consumers {
+        if due.has_push_consumers && !self.interest.is_told() {
             self.tick_by(now.plus(INTEREST_INTERVAL));
         }
     }
@@ -217,6 +245,7 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
+        self.interest.remove(self.timer);
         self.server.worker.forget(self.timer);
     }
 }
@@ -260,6 +289,12 @@ impl Receiver for Unit {
     }
 }
 
+impl Concerned for Unit {
+    fn look_soon(self: Arc<Self>) {
+        self.tick_by(Time(0));
+    }
+}
+
 impl Task for Unit {
     fn run(self: Arc<Self>, scratch: &mut Scratch) {
         self.is_run_queued.store(false, Ordering::Release);
@@ -268,6 +303,7 @@ impl Task for Unit {
 
     fn tick(self: Arc<Self>, scratch: &mut Scratch) {
         self.ticks_at.store(i64::MAX, Ordering::Release);
+        self.interest.catch_up();
         let urgency = self.with(scratch, |cell, Now { time: now, .. }, out| {
             if cell.wake_at().is_some_and(|at| at <= now) {
                 cell.tick(now, out);
