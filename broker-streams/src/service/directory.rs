@@ -86,7 +86,25 @@ impl Directory {
     ///
     /// [`StorageError`].
     pub(super) fn open(&self, account: &str, stream: &str) -> Result<Opened, StorageError> {
-        let disk = FileDisk::open(self.of_account(account).join(escaped(stream)))?;
+        self.open_at(self.of_account(account).join(escaped(stream)), account, stream)
+    }
+
+    /// Opens the store of a stream that is being restored.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`].
+    pub(super) fn open_staged(
+        &self,
+        staged: &Staged,
+        account: &str,
+        stream: &str,
+    ) -> Result<Opened, StorageError> {
+        self.open_at(staged.path.clone(), account, stream)
+    }
+
+    fn open_at(&self, path: PathBuf, account: &str, stream: &str) -> Result<Opened, StorageError> {
+        let disk = FileDisk::open(path)?;
         let encryption = self.encryption.as_ref();
         let encryption = encryption.map(|encryption| encryption.of_store(account, stream));
         let disk = FramedDisk::open(Arc::new(disk), encryption.as_ref())?;
@@ -162,18 +180,6 @@ impl Directory {
 /// [adopted](Directory::adopt).
 pub(super) struct Staged {
     path: PathBuf,
-}
-
-impl Staged {
-    /// Opens the store in the directory.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError`].
-    pub(super) fn open(&self) -> Result<Opened, StorageError> {
-        let disk = FileDisk::open(&self.path)?;
-        FileStorage::open(Arc::new(disk), FileOptions::default())
-    }
 }
 
 impl Drop for Staged {

@@ -102,7 +102,10 @@ impl Transfer {
                     return Err(ApiError::TEMP_STORAGE_FAILED.into());
                 };
                 let staged = directory.stage(self.account.name(), &server.unique_id())?;
-                let mut storage = staged.open()?.storage;
+                let opened =
+                    directory.open_staged(&staged, self.account.name(), &self.config.name)?;
+                let mut storage = opened.storage;
+                storage.set_compression(self.config.compression);
                 let restored = self.fill(&mut storage)?;
                 for entry in &restored.journal {
                     storage.journal(entry)?;
