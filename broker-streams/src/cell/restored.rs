@@ -36,7 +36,7 @@ pub fn restored_journal(
     add(&Entry::stream(config, created));
     for (number, restored) in (1..).zip(consumers) {
         let RestoredConsumer { name, config, created, progress } = restored;
-        add(&Entry::consumer(number, &name, &config, created));
+        add(&Entry::consumer(number, &name, &config, (created, 0)));
         let Some(progress) = progress else { continue };
         let mut consumer = Consumer::restore(Scope::default(), config, created);
         consumer.set_progress(&progress);

@@ -120,7 +120,7 @@ impl Unit {
         let has_new_consumers = Arc::clone(&self.has_new_consumers);
         Box::new(move |config, changes| {
             let is_of_consumer =
-                |change: &Change| matches!(change, Change::Consumer(_) | Change::Removed(_));
+                |change: &Change| matches!(change, Change::Consumer(..) | Change::Removed(_));
             if changes.iter().any(is_of_consumer) {
                 has_new_consumers.store(true, Ordering::Release);
             }

@@ -44,7 +44,7 @@ impl Stream {
         if consumers.remaining == 0 {
             context.consumers.cleared(b"");
         }
-        enforced.map_err(store_error)
+        enforced.and_then(|()| self.expire(context)).map_err(store_error)
     }
 
     fn enforce_new_limits(
@@ -57,7 +57,7 @@ impl Stream {
         if max > 0 && (before <= 0 || max < before) {
             self.enforce_subject_limits(max.unsigned_abs(), consumers)?;
         }
-        self.expire(context).map_err(store_error)
+        Ok(())
     }
 
     /// Enforces the limits of the configuration on messages that were stored without it: those of a backup.
@@ -70,7 +70,7 @@ impl Stream {
         self.enforce_limits(None, context.consumers).map_err(store_error)?;
         let max = self.config.max_messages_per_subject;
         if max > 0 {
-            self.enforce_subject_limits(max.unsigned_abs(), context).map_err(store_error)?;
+            self.enforce_subject_limits(max.unsigned_abs(), context.consumers).map_err(store_error)?;
         }
         Ok(())
     }
