@@ -158,7 +158,7 @@ impl Extension {
             match &record[..at] {
                 b"path" => self.name = Some(value.to_vec()),
                 b"size" => {
-                    self.size = str::from_utf8(value).ok().and_then(|text| text.parse().ok())
+                    self.size = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
                 }
                 _ => {}
             }
@@ -206,7 +206,8 @@ impl<W: Write> Writer<W> {
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(0o600);
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(self.modified_at);
         header.set_size(size as u64);
         // Short names fit.

@@ -58,7 +58,7 @@ impl Home for Account {
         let _claim = self.claims().stream(config, ApiError::STREAM_NAME_EXIST_RESTORE_FAILED)?;
         check_restored(&AccountHost { account: self }, config, 0)?;
         let mut cell = match store {
-            Store::Memory(storage, journal) => self.open_restored(Box::new(storage), &journal)?,
+            Store::Memory(storage, journal) => self.open_restored(storage, &journal)?,
             Store::File(staged) => self.open_staged(staged, &config.name)?,
         };
         let now = self.server().now();
@@ -89,7 +89,7 @@ impl Account {
         let Some(directory) = self.server().directory() else {
             return Err(ApiError::TEMP_STORAGE_FAILED.into());
         };
-        directory.adopt(staged, self.name(), stream)?;
+        directory.adopt(&staged, self.name(), stream)?;
         let opened = self.recover_stream(directory, stream);
         if let Ok(Some(cell)) = opened {
             return Ok(cell);

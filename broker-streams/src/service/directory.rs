@@ -154,7 +154,7 @@ impl Directory {
     ///
     /// Those of the operating system.
     // NATS 2.14: stream.go RestoreStream.
-    pub(super) fn adopt(&self, staged: Staged, account: &str, stream: &str) -> io::Result<()> {
+    pub(super) fn adopt(&self, staged: &Staged, account: &str, stream: &str) -> io::Result<()> {
         self.remove_if_present(account, stream)?;
         let account = self.of_account(account);
         fs::rename(&staged.path, account.join(escaped(stream)))?;

@@ -33,8 +33,11 @@ pub(super) struct PushInterest {
 struct Subjects {
     /// With the numbers of the streams, once for each consumer.
     streams_of: HashMap<Box<[u8]>, Vec<u64>>,
-    streams: HashMap<u64, (Weak<dyn Concerned>, Vec<Box<[u8]>>)>,
+    streams: HashMap<u64, StreamSubjects>,
 }
+
+/// A stream with the subjects that its consumers deliver to.
+type StreamSubjects = (Weak<dyn Concerned>, Vec<Box<[u8]>>);
 
 impl Subjects {
     fn set(&mut self, number: u64, stream: Weak<dyn Concerned>, subjects: Vec<Box<[u8]>>) {

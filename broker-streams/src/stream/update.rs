@@ -70,7 +70,8 @@ impl Stream {
         self.enforce_limits(None, context.consumers).map_err(store_error)?;
         let max = self.config.max_messages_per_subject;
         if max > 0 {
-            self.enforce_subject_limits(max.unsigned_abs(), context.consumers).map_err(store_error)?;
+            self.enforce_subject_limits(max.unsigned_abs(), context.consumers)
+                .map_err(store_error)?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::store::MemoryStorage;
 /// What a backup was restored to.
 pub(in super::super) enum Store {
     /// Messages in memory, and the journal.
-    Memory(MemoryStorage, Vec<Vec<u8>>),
+    Memory(Box<MemoryStorage>, Vec<Vec<u8>>),
     /// A directory.
     File(Staged),
 }

@@ -95,7 +95,7 @@ impl Transfer {
             StorageType::Memory => {
                 let mut storage = MemoryStorage::new();
                 let restored = self.fill(&mut storage)?;
-                Ok(Store::Memory(storage, restored.journal))
+                Ok(Store::Memory(Box::new(storage), restored.journal))
             }
             StorageType::File => {
                 let Some(directory) = server.directory() else {

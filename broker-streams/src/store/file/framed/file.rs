@@ -141,7 +141,7 @@ impl State {
 fn torn(from: u64, buffer: &mut [u8]) -> usize {
     let length = buffer.len().min(TORN.saturating_sub(from) as usize);
     for (at, byte) in (from..).zip(&mut buffer[..length]) {
-        *byte = if at < 8 || at >= TORN - 8 { DAMAGED } else { 0 };
+        *byte = if (8..TORN - 8).contains(&at) { 0 } else { DAMAGED };
     }
     length
 }
