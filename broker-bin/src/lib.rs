@@ -35,6 +35,7 @@ pub mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod health_check;
 mod machine;
 mod memory;
 mod monitor_service;

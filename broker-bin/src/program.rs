@@ -15,7 +15,7 @@ use crate::options::{self, ConfigErrors, Deciders, Loaded, Request};
 use crate::service::Service;
 use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
-use crate::{NATS_VERSION, VERSION, memory, signal_command, watchdog};
+use crate::{NATS_VERSION, VERSION, health_check, memory, signal_command, watchdog};
 
 /// Exit code for a wrong command line.
 const USAGE: u8 = 2;
@@ -33,9 +33,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(args, environment()) {
         Ok(Invocation::Serve(request)) => start(&program, &request),
         Ok(Invocation::Check(request)) => check(&program, &request),
+        Ok(Invocation::Healthcheck(request)) => healthcheck(&program, &request),
         Ok(Invocation::Signal(command)) => signal(&program, &command),
         Ok(Invocation::Help) => print(&cli::help(&program)),
         Ok(Invocation::HelpTls) => print(&cli::help_tls()),
+        Ok(Invocation::Manual) => print(&cli::manual()),
+        Ok(Invocation::Completions(shell)) => print(&cli::completions(shell)),
         Ok(Invocation::Version) => print(&version(&program)),
         Err(error) => usage(&program, &error),
     }
@@ -55,15 +58,20 @@ fn load(program: &str, request: &Request) -> Result<(Loaded, Deciders), ExitCode
             program.clone_into(&mut loaded.options.program);
             Ok((loaded, deciders))
         }
-        Err(error) if error.is_usage() => Err(usage(program, &error)),
-        Err(error) => {
-            if let ConfigErrors::Problems { warnings, .. } = &error {
-                warnings.iter().for_each(|warning| complain(program, warning));
-            }
-            error.to_string().lines().for_each(|line| complain(program, &line));
-            Err(ExitCode::FAILURE)
-        }
+        Err(error) => Err(refused(program, &error)),
     }
+}
+
+/// Prints the errors of a configuration.
+fn refused(program: &str, error: &ConfigErrors) -> ExitCode {
+    if error.is_usage() {
+        return usage(program, error);
+    }
+    if let ConfigErrors::Problems { warnings, .. } = error {
+        warnings.iter().for_each(|warning| complain(program, warning));
+    }
+    error.to_string().lines().for_each(|line| complain(program, &line));
+    ExitCode::FAILURE
 }
 
 /// Runs `-t`.
@@ -99,6 +107,22 @@ fn start(program: &str, request: &Request) -> ExitCode {
     let code = run_logged(loaded, deciders, &log);
     log.flush();
     code
+}
+
+/// Runs `--healthcheck`.
+fn healthcheck(program: &str, request: &Request) -> ExitCode {
+    // The directories of the server are not opened: it has them open.
+    let loaded = match options::load(request) {
+        Ok(loaded) => loaded,
+        Err(error) => return refused(program, &error),
+    };
+    match health_check::run(&loaded.options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(program, &error);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs `--signal`.

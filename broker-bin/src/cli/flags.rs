@@ -16,6 +16,10 @@ pub(super) enum Effect {
     File,
     /// Checks the configuration and ends.
     Check,
+    /// Asks the server that has this configuration for its health and ends.
+    Healthcheck,
+    /// Prints completions for a shell and ends.
+    Completions,
     /// Sends a signal to a running server.
     Signal,
     /// The address of this server in its cluster.
@@ -29,6 +33,7 @@ pub(super) enum Effect {
 /// Output printed instead of running a server. The greater variant wins, as in nats-server.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Show {
+    Manual,
     Tls,
     Help,
     Version,
@@ -54,8 +59,12 @@ impl Flag {
     pub(super) fn is_switch(&self) -> bool {
         match self.effect {
             Effect::Option(key) => matches!(key.kind, Kind::Bool),
-            Effect::Switches(_) | Effect::Check | Effect::Show(_) | Effect::Tls => true,
-            Effect::File | Effect::Signal | Effect::Cluster => false,
+            Effect::Switches(_)
+            | Effect::Check
+            | Effect::Healthcheck
+            | Effect::Show(_)
+            | Effect::Tls => true,
+            Effect::File | Effect::Signal | Effect::Cluster | Effect::Completions => false,
         }
     }
 
@@ -135,6 +144,13 @@ const OTHERS: &[Other] = &[
         Effect::Signal,
     ),
     (
+        Some(Group::Server),
+        &["healthcheck"],
+        "",
+        "Ask the running server with these options for its health, and end with 0 or 1",
+        Effect::Healthcheck,
+    ),
+    (
         Some(Group::Logging),
         &["VV"],
         "",
@@ -159,5 +175,13 @@ const OTHERS: &[Other] = &[
     ),
     (None, &["h", "help"], "", "Show this text", Effect::Show(Show::Help)),
     (None, &["v", "version"], "", "Show the version", Effect::Show(Show::Version)),
+    (
+        None,
+        &["completions"],
+        "<shell>",
+        "Print completions for bash, fish or zsh",
+        Effect::Completions,
+    ),
+    (None, &["man"], "", "Print the manual page", Effect::Show(Show::Manual)),
     (None, &["help_tls"], "", "Show TLS cipher suites and curves", Effect::Show(Show::Tls)),
 ];

@@ -5,7 +5,9 @@
 //! No CLI crate supports this syntax: each argument would first have to be rewritten, from the same
 //! declarations.
 
+mod completions;
 mod flags;
+mod manual;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,6 +25,9 @@ use crate::options::Request;
 use broker_net::TlsOptions;
 use flags::{Effect, Flag, Show};
 
+pub use completions::{Shell, completions};
+pub use manual::manual;
+
 /// The action that a command line requests.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -31,6 +36,12 @@ pub enum Invocation {
     Serve(Request),
     /// Check the configuration.
     Check(Request),
+    /// Ask the server that runs with this configuration for its health.
+    Healthcheck(Request),
+    /// Print [`completions`].
+    Completions(Shell),
+    /// Print [`manual`].
+    Manual,
     /// Send a signal to a running server: `reload`, `stop=1234`.
     Signal(String),
     /// Print [`help`].
@@ -123,6 +134,9 @@ pub fn parse(
         (Some(Show::Version), ..) => Invocation::Version,
         (Some(Show::Help), ..) => Invocation::Help,
         (Some(Show::Tls), ..) => Invocation::HelpTls,
+        (Some(Show::Manual), ..) => Invocation::Manual,
+        _ if let Some(shell) = given.completions => Invocation::Completions(shell),
+        (None, None, _) if given.healthcheck => Invocation::Healthcheck(request),
         (None, Some(signal), _) => Invocation::Signal(signal),
         (None, None, true) if request.file.is_none() => return Err(UsageError::NothingToCheck),
         (None, None, true) => Invocation::Check(request),
@@ -137,6 +151,8 @@ struct Given {
     file: Option<PathBuf>,
     signal: Option<String>,
     check: bool,
+    healthcheck: bool,
+    completions: Option<Shell>,
     show: Option<Show>,
 }
 
@@ -150,6 +166,7 @@ impl Given {
             }
             Effect::Option(key) => self.set(key, &flag.path, name, Value::Bool(on), "")?,
             Effect::Check => self.check = on,
+            Effect::Healthcheck => self.healthcheck = on,
             Effect::Show(what) if on => self.show = self.show.max(Some(what)),
             // NATS 2.14: `-tls=false` overrides the file.
             Effect::Tls => {
@@ -169,6 +186,14 @@ impl Given {
             // In Go, an empty string equals an unset flag.
             Effect::File => self.file = Some(text).filter(|t| !t.is_empty()).map(PathBuf::from),
             Effect::Signal => self.signal = Some(text).filter(|text| !text.is_empty()),
+            Effect::Completions => {
+                let shell = Shell::from_name(&text).ok_or_else(|| UsageError::BadValue {
+                    flag: name.to_owned(),
+                    value: text,
+                    why: "not bash, fish or zsh".to_owned(),
+                })?;
+                self.completions = Some(shell);
+            }
             Effect::Cluster => self.cluster(name, &text)?,
             // NATS 2.14: main.go ConfigureOptions: `--routes ''` has no effect.
             Effect::Option(Key { kind: Kind::List(_), .. }) if text.is_empty() => {

@@ -299,3 +299,31 @@ fn the_help_lists_every_flag() {
         assert!(help.contains(&spellings(&flag)), "{}", spellings(&flag));
     }
 }
+
+#[test]
+fn what_is_printed_or_asked_is_chosen_by_a_flag() {
+    assert!(matches!(read("--man"), Ok(Invocation::Manual)));
+    assert!(matches!(read("--man --help"), Ok(Invocation::Help)));
+    assert!(matches!(read("--completions zsh"), Ok(Invocation::Completions(Shell::Zsh))));
+    assert!(matches!(read("-c f --healthcheck"), Ok(Invocation::Healthcheck(_))));
+    assert!(matches!(read("--healthcheck=false"), Ok(Invocation::Serve(_))));
+    assert_eq!(
+        refusal("--completions tcsh"),
+        "invalid value \"tcsh\" for flag -completions: not bash, fish or zsh"
+    );
+}
+
+#[test]
+fn every_implemented_flag_is_completed_and_in_the_manual() {
+    let texts = [completions(Shell::Bash), completions(Shell::Zsh), manual().replace("\\-", "-")];
+    let fish = completions(Shell::Fish);
+    for flag in flags::all().iter().filter(|flag| flag.part().is_none()) {
+        for name in flag.names {
+            for text in &texts {
+                assert!(text.contains(&dashed(name)), "{name}: {text}");
+            }
+            assert!(fish.contains(&format!(" {name}")), "{name}: {fish}");
+        }
+    }
+    assert!(!texts[0].contains("--profile"), "a flag that is not implemented");
+}
