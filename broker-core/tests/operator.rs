@@ -361,3 +361,24 @@ fn claims_become_the_configuration_of_an_account() {
         ]
     );
 }
+
+#[test]
+fn an_account_without_claims_serves_users_of_its_own_key_until_it_has_claims() {
+    let mut server = Trusting::new();
+    let (key, token) = (account(2).public(), signed(&account(2), |_| ()));
+    server.refuse(&token, &user(9));
+    server.mode.serve_without_claims(key);
+    let mut party = server.join(&token, &user(9));
+    server.refuse(&signed(&account(3), |_| ()), &user(9));
+    // Its source has none yet.
+    assert!(!server.mode.look_up_claims(&key.to_string()));
+    server.join(&token, &user(9));
+    // Its claims limit it.
+    server.store(&account(2), |claims| claims.nats.limits.connections = 0);
+    assert!(server.mode.look_up_claims(&key.to_string()));
+    server.world.settle(&mut party);
+    assert!(party.closing().is_some());
+    // An account with claims keeps them.
+    server.mode.serve_without_claims(key);
+    assert!(!server.mode.loaded_account(&key.to_string()).unwrap().token.is_empty());
+}

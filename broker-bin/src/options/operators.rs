@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use broker_core::auth::Secret;
 use broker_core::auth::jwt::{
@@ -10,7 +11,7 @@ use broker_core::auth::jwt::{
 };
 use broker_core::auth::nkey::{KeyKind, PublicKey};
 use broker_core::operator::{OperatorMode, Rules, Trust, TrustError};
-use broker_core::{Broker, SubscribeError};
+use broker_core::{Broker, SubscribeError, WeakBroker};
 
 use super::account_source::operator_keys;
 use super::operator_error::OperatorError;
@@ -22,6 +23,9 @@ use crate::time_zone;
 /// A JWT in place of the path of its file begins like this.
 // NATS 2.14: jwt.go jwtPrefix.
 const INLINE: &str = "eyJ";
+
+/// The interval at which the resolver is asked for the claims of a system account that it does not have yet.
+const CLAIMS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The authentication by tokens of accounts, and what a reload changes of it.
 #[derive(Clone, Debug)]
@@ -238,20 +242,43 @@ impl Operators {
         }
     }
 
-    /// Loads the system account.
+    /// Loads the system account. If the resolver has no claims of it yet, it is served without: by it the claims of all accounts
+    /// are sent to a new server.
     ///
     /// # Errors
     ///
     /// Returns the reason why it cannot be served.
-    // NATS 2.14: server.go SetSystemAccount.
-    pub(crate) fn load_system_account(&self) -> Result<(), String> {
+    // NATS 2.14: server.go NewServer, Start, SetSystemAccount.
+    pub(crate) fn load_system_account(&self, broker: &Broker) -> Result<(), String> {
         let Some(account) = &self.system_account else { return Ok(()) };
+        let may_lack_claims = !matches!(self.source, Source::Memory(_)) && self.claims.len() == 1;
+        let key = PublicKey::parse_as(KeyKind::Account, account).ok().filter(|_| may_lack_claims);
         let (tell, told) = std::sync::mpsc::channel();
-        self.mode.load_account(account, move |is_there| _ = tell.send(is_there));
+        let (mode, broker, has_key) = (self.mode.clone(), broker.downgrade(), key.is_some());
+        let runtime = tokio::runtime::Handle::current();
+        self.mode.load_account(account, move |is_there| {
+            if let (false, Some(key)) = (is_there, key) {
+                tracing::info!("Using bootstrapping system account");
+                mode.serve_without_claims(key);
+                runtime.spawn(look_for_claims(mode, key.to_string(), broker));
+            }
+            _ = tell.send(is_there);
+        });
         // A resolver that has to ask others answers later.
         match told.try_recv() {
-            Ok(false) => Err("account missing".to_owned()),
+            Ok(false) if !has_key => Err("account missing".to_owned()),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Asks the resolver for the claims of an account each second, until it has them or the broker is gone.
+async fn look_for_claims(mode: OperatorMode, key: String, broker: WeakBroker) {
+    while broker.upgrade().is_some() {
+        tokio::time::sleep(CLAIMS_INTERVAL).await;
+        if mode.look_up_claims(&key) {
+            tracing::info!("System account fetched and updated");
+            return;
         }
     }
 }

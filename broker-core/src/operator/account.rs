@@ -6,6 +6,7 @@ use super::permissions::permissions;
 use super::{AccountError, Trust};
 use crate::auth::Permissions;
 use crate::auth::jwt::{AccountClaims, Severity, UserScope, decode_account};
+use crate::auth::nkey::PublicKey;
 use crate::sync::Arc;
 
 /// The claims of an account that were checked.
@@ -42,6 +43,18 @@ impl AccountState {
         let default_permissions = permissions(&claims.nats.default_permissions).map(Arc::new);
         let (claims, token) = (Arc::new(claims), token.into());
         Self { claims, token, signers, default_permissions, loaded_at: now }
+    }
+
+    /// Returns the state of an account without claims, whose own key signs its users.
+    pub(super) fn without_claims(key: PublicKey, now: i64) -> Self {
+        let claims = Arc::new(AccountClaims::new(key));
+        let signers = [(claims.subject.clone(), None)].into();
+        Self { claims, token: "".into(), signers, default_permissions: None, loaded_at: now }
+    }
+
+    /// Returns true if the source of accounts has shown no claims yet.
+    pub(super) fn has_no_claims(&self) -> bool {
+        self.token.is_empty()
     }
 
     /// Returns the scope of a key that signs users; `None` if the key does not.

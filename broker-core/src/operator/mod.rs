@@ -51,6 +51,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::auth::callout::CalloutServer;
 use crate::auth::jwt::{AccountClaims, Issue, JwtError, decode_user};
+use crate::auth::nkey::PublicKey;
 use crate::auth::times::{seconds, time};
 use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant, Secret};
 use crate::broker::{Broker, WeakBroker};
@@ -279,6 +280,25 @@ impl OperatorMode {
     /// once if the resolver knows the account, or else when it does.
     pub fn load_account(&self, key: &str, done: impl FnOnce(bool) + Send + 'static) {
         self.load(key, move |result| done(result.is_ok()));
+    }
+
+    /// Serves an account whose claims its source does not have yet, such as the system account by which the claims of all
+    /// accounts are sent to a new server: users that its own key has signed may log in. Its claims replace it once
+    /// [`Self::update_account`] or [`Self::refresh`] finds them. Does nothing if the account is loaded.
+    // NATS 2.14: server.go NewServer.
+    pub fn serve_without_claims(&self, key: PublicKey) {
+        if self.loaded(&key.to_string()).is_none() {
+            self.install(AccountState::without_claims(key, self.now()));
+        }
+    }
+
+    /// Looks up an account again that is [served without claims](Self::serve_without_claims). Returns true if it has claims.
+    pub fn look_up_claims(&self, key: &str) -> bool {
+        let is_without = self.loaded(key).is_some_and(|account| account.has_no_claims());
+        if is_without {
+            self.look_up_again(&key.into());
+        }
+        !is_without
     }
 
     /// Returns the claims of an account that is loaded.

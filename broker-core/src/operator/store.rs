@@ -128,6 +128,8 @@ impl OperatorMode {
             .and_then(|token| mode.renew(&name, &token))
         {
             Ok(()) | Err(AccountError::Unavailable) => {}
+            // It has had no claims so far.
+            Err(_) if mode.loaded(&name).is_some_and(|account| account.has_no_claims()) => {}
             Err(AccountError::Missing) => mode.unload(&name, "removed"),
             Err(_) => mode.unload(&name, "bad claims"),
         };
