@@ -374,7 +374,7 @@ fn an_account_without_claims_serves_users_of_its_own_key_until_it_has_claims() {
     assert!(!server.mode.look_up_claims(&key.to_string()));
     server.join(&token, &user(9));
     // Its claims limit it.
-    server.store(&account(2), |claims| claims.nats.limits.connections = 0);
+    server.store(&account(2), |claims| claims.nats.limits.conn = 0);
     assert!(server.mode.look_up_claims(&key.to_string()));
     server.world.settle(&mut party);
     assert!(party.closing().is_some());

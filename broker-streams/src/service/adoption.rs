@@ -59,7 +59,7 @@ impl Home for Account {
         check_restored(&AccountHost { account: self }, config, 0)?;
         let mut cell = match store {
             Store::Memory(storage, journal) => self.open_restored(storage, &journal)?,
-            Store::File(staged) => self.open_staged(staged, &config.name)?,
+            Store::File(staged) => self.open_staged(&staged, &config.name)?,
         };
         let now = self.server().now();
         let mut result = Ok(());
@@ -85,11 +85,11 @@ impl Account {
     }
 
     /// Moves a restored stream to its place, and opens it.
-    fn open_staged(&self, staged: Staged, stream: &str) -> Result<Cell, BackupError> {
+    fn open_staged(&self, staged: &Staged, stream: &str) -> Result<Cell, BackupError> {
         let Some(directory) = self.server().directory() else {
             return Err(ApiError::TEMP_STORAGE_FAILED.into());
         };
-        directory.adopt(&staged, self.name(), stream)?;
+        directory.adopt(staged, self.name(), stream)?;
         let opened = self.recover_stream(directory, stream);
         if let Ok(Some(cell)) = opened {
             return Ok(cell);

@@ -79,8 +79,9 @@ macro_rules! dialogues {
             };
             let files: BTreeSet<String> = files.map(|entry| name(entry.unwrap())).collect();
             let mut played = BTreeSet::from([$(stringify!($name).to_owned()),*]);
-            // Sizes and errors are those of a store in files; prefixes are handled before the API.
-            played.extend(["messages_in_files".into(), "domain".into()]);
+            // Sizes and errors are those of a store in files; prefixes, imports and publishing with headers are handled
+            // before the API.
+            played.extend(["messages_in_files", "domain", "imports", "reported"].map(str::to_owned));
             assert_eq!(files, played);
         }
     };
