@@ -149,7 +149,9 @@ impl Daemon {
         let claim_requests = match deciders.operators() {
             Some(operators) => {
                 let requests = operators.serve(server.broker());
-                operators.load_system_account(server.broker()).map_err(StartError::SystemAccount)?;
+                operators
+                    .load_system_account(server.broker())
+                    .map_err(StartError::SystemAccount)?;
                 // The subjects are valid.
                 requests.ok()
             }

@@ -367,7 +367,8 @@ fn an_account_without_claims_serves_users_of_its_own_key_until_it_has_claims() {
     let mut server = Trusting::new();
     let (key, token) = (account(2).public(), signed(&account(2), |_| ()));
     server.refuse(&token, &user(9));
-    server.mode.serve_without_claims(key);
+    let trusted = operator().public().to_string();
+    server.mode.serve_without_claims(key, &trusted);
     let mut party = server.join(&token, &user(9));
     server.refuse(&signed(&account(3), |_| ()), &user(9));
     // Its source has none yet.
@@ -379,6 +380,6 @@ fn an_account_without_claims_serves_users_of_its_own_key_until_it_has_claims() {
     server.world.settle(&mut party);
     assert!(party.closing().is_some());
     // An account with claims keeps them.
-    server.mode.serve_without_claims(key);
+    server.mode.serve_without_claims(key, &trusted);
     assert!(!server.mode.loaded_account(&key.to_string()).unwrap().token.is_empty());
 }

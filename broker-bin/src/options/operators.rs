@@ -251,22 +251,27 @@ impl Operators {
     // NATS 2.14: server.go NewServer, Start, SetSystemAccount.
     pub(crate) fn load_system_account(&self, broker: &Broker) -> Result<(), String> {
         let Some(account) = &self.system_account else { return Ok(()) };
-        let may_lack_claims = !matches!(self.source, Source::Memory(_)) && self.claims.len() == 1;
-        let key = PublicKey::parse_as(KeyKind::Account, account).ok().filter(|_| may_lack_claims);
+        let operator = match (&self.source, &self.claims[..]) {
+            (Source::Memory(_), _) => None,
+            (_, [operator]) => Some(operator.issuer.clone()),
+            _ => None,
+        };
+        let without_claims = PublicKey::parse_as(KeyKind::Account, account).ok().zip(operator);
         let (tell, told) = std::sync::mpsc::channel();
-        let (mode, broker, has_key) = (self.mode.clone(), broker.downgrade(), key.is_some());
+        let (mode, broker) = (self.mode.clone(), broker.downgrade());
+        let may_lack_claims = without_claims.is_some();
         let runtime = tokio::runtime::Handle::current();
         self.mode.load_account(account, move |is_there| {
-            if let (false, Some(key)) = (is_there, key) {
+            if let (false, Some((key, operator))) = (is_there, without_claims) {
                 tracing::info!("Using bootstrapping system account");
-                mode.serve_without_claims(key);
+                mode.serve_without_claims(key, &operator);
                 runtime.spawn(look_for_claims(mode, key.to_string(), broker));
             }
             _ = tell.send(is_there);
         });
         // A resolver that has to ask others answers later.
         match told.try_recv() {
-            Ok(false) if !has_key => Err("account missing".to_owned()),
+            Ok(false) if !may_lack_claims => Err("account missing".to_owned()),
             _ => Ok(()),
         }
     }

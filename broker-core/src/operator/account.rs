@@ -45,9 +45,11 @@ impl AccountState {
         Self { claims, token, signers, default_permissions, loaded_at: now }
     }
 
-    /// Returns the state of an account without claims, whose own key signs its users.
-    pub(super) fn without_claims(key: PublicKey, now: i64) -> Self {
-        let claims = Arc::new(AccountClaims::new(key));
+    /// Returns the state of an account of an operator without claims, whose own key signs its users.
+    pub(super) fn without_claims(key: PublicKey, operator: &str, now: i64) -> Self {
+        let mut claims = AccountClaims::new(key);
+        operator.clone_into(&mut claims.issuer);
+        let claims = Arc::new(claims);
         let signers = [(claims.subject.clone(), None)].into();
         Self { claims, token: "".into(), signers, default_permissions: None, loaded_at: now }
     }

@@ -283,12 +283,12 @@ impl OperatorMode {
     }
 
     /// Serves an account whose claims its source does not have yet, such as the system account by which the claims of all
-    /// accounts are sent to a new server: users that its own key has signed may log in. Its claims replace it once
-    /// [`Self::update_account`] or [`Self::refresh`] finds them. Does nothing if the account is loaded.
+    /// accounts are sent to a new server: users that its own key has signed may log in, if `operator` is trusted. The claims
+    /// replace it once [`Self::update_account`] or [`Self::look_up_claims`] finds them. Does nothing if the account is loaded.
     // NATS 2.14: server.go NewServer.
-    pub fn serve_without_claims(&self, key: PublicKey) {
+    pub fn serve_without_claims(&self, key: PublicKey, operator: &str) {
         if self.loaded(&key.to_string()).is_none() {
-            self.install(AccountState::without_claims(key, self.now()));
+            self.install(AccountState::without_claims(key, operator, self.now()));
         }
     }
 
