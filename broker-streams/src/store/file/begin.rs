@@ -13,6 +13,10 @@ use crate::store::{Record, StorageError};
 /// The segments whose files are looked at within one call: each may have to be opened.
 const SETTLED_AT_ONCE: usize = 8;
 
+/// A segment of which this part or more is journal keeps it. Entries that are moved one by one, each with the record of its batch, are half
+/// of what is written then, or more.
+const DENSE: usize = 3;
+
 impl FileStorage {
     /// Returns a job, if there is something to do and none is out.
     pub(super) fn begin(&mut self) -> Option<Job> {
@@ -72,7 +76,8 @@ impl FileStorage {
         self.move_journal()
     }
 
-    /// Moves the journal out of a segment that has nothing else.
+    /// Moves the journal out of a segment that has nothing else, and of which it is a small part. One that is full of it stays: what is
+    /// moved fills segments as well, and a journal that is longer than a segment would be moved without end.
     fn move_journal(&mut self) -> Result<(), StorageError> {
         let closed = self.segments.len().saturating_sub(1);
         let only_journal = |segment: &&Segment| {
@@ -80,6 +85,7 @@ impl FileStorage {
                 && segment.written == segment.end
                 && segment.messages == 0
                 && segment.removals.is_empty()
+                && segment.entry_bytes < segment.end / DENSE
                 && !segment.damaged
         };
         let Some(segment) = self.segments.range(..closed).find(only_journal) else { return Ok(()) };
