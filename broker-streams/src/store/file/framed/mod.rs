@@ -35,6 +35,7 @@ use keys::Keys;
 use super::damage::Damage;
 use super::disk::{Disk, DiskFile};
 use super::rewrite::REWRITTEN;
+use super::scan::Scan;
 use super::{format, read_all, summary};
 use crate::store::StorageError;
 
@@ -152,18 +153,20 @@ impl FramedDisk {
     /// Encrypts the files that are not. Returns true if there was one. One that is interrupted is as it was.
     fn encrypt_all(&self) -> Result<bool, StorageError> {
         let mut has_encrypted = false;
-        for name in self.disk.names()? {
-            if format::segment_of(&name).is_none() {
+        let names = self.disk.names()?;
+        let last = names.iter().filter_map(|name| format::segment_of(name)).max();
+        for name in names {
+            let Some(number) = format::segment_of(&name) else {
                 // Summaries are made again.
                 if summary::is_summary(&name) {
                     self.disk.remove(&name)?;
                 }
                 continue;
-            }
+            };
             let file = self.disk.open(&name)?;
             let is_encrypted = !is_plain(&*file)? && Index::read(&*file)?.is_encrypted;
             if !is_encrypted {
-                self.copy(&name, &[])?;
+                self.encrypt(number, Some(number) == last)?;
                 self.rename(REWRITTEN, &name)?;
                 has_encrypted = true;
             }
@@ -173,17 +176,32 @@ impl FramedDisk {
         Ok(has_encrypted)
     }
 
+    /// Writes a segment anew under another name, up to the end of its last record: to cut what is behind it later, in the middle of a
+    /// frame, would take the records of the frame away for a moment.
+    fn encrypt(&self, number: u64, is_last: bool) -> io::Result<()> {
+        let mut bytes = read_all(&*self.open(&format::name_of(number))?)?;
+        let mut scan = Scan::new(&bytes, number);
+        scan.settle(&bytes, is_last);
+        bytes.truncate(scan.end);
+        self.store_copy(&bytes).map(drop)
+    }
+
     /// Writes a file anew, with some bytes of its contents replaced, under another name.
-    fn copy(&self, name: &str, replaced: &[(u64, &[u8])]) -> io::Result<Arc<dyn DiskFile>> {
+    fn copy(&self, name: &str, by: &[u8], offset: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut bytes = read_all(&*self.open(name)?)?;
-        for (at, by) in replaced {
-            let at = usize::try_from(*at).unwrap_or(usize::MAX);
-            if let Some(part) = bytes.get_mut(at..at.saturating_add(by.len())) {
-                part.copy_from_slice(by);
-            }
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        if let Some(part) = bytes.get_mut(at..at.saturating_add(by.len())) {
+            part.copy_from_slice(by);
         }
+        self.store_copy(&bytes)
+    }
+
+    fn store_copy(&self, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
         let copy = self.create(REWRITTEN)?;
-        copy.write_at(&bytes, 0)?;
+        // What is complete before it has its name is not judged as one write, of which a part may be missing.
+        for (number, part) in bytes.chunks(frame::CONTENTS).enumerate() {
+            copy.write_at(part, (number * frame::CONTENTS) as u64)?;
+        }
         copy.sync()?;
         Ok(copy)
     }
@@ -278,7 +296,7 @@ impl Disk for FramedDisk {
         let Some(shared) = self.shared(name, &file)? else {
             return self.disk.overwrite(name, bytes, offset);
         };
-        let copy = self.copy(name, &[(offset, bytes)]);
+        let copy = self.copy(name, bytes, offset);
         let by = self.files().get(REWRITTEN).and_then(Weak::upgrade);
         let (Ok(_copy), Some(by)) = (&copy, by) else {
             let _ = self.disk.remove(REWRITTEN);
