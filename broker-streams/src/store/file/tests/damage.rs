@@ -98,7 +98,7 @@ fn damage_of_a_store_that_is_open_is_found() {
         settle(&mut storage);
         assert_eq!(scrub(&mut storage), [], "{mode:?}");
         let name = format::name_of(storage.segments[2].number);
-        disk.flip(&name, 1500, 3);
+        disk.flip(&name, disk.length(&name) / 2, 3);
         // What is in memory is not read.
         storage = mode.open(&disk).unwrap().storage;
         let found = scrub(&mut storage);
