@@ -148,7 +148,9 @@ impl FileStorage {
         let (number, end) = self.segments.back().map_or((0, 0), |last| (last.number, last.end));
         let is_full =
             end > format::SEGMENT_HEADER && end + length(record) > self.options.segment_bytes;
-        if number == 0 || is_full {
+        // What is behind damage may be at a place where no record is looked for.
+        let is_damaged = self.segments.back().is_some_and(|last| last.damaged);
+        if number == 0 || is_full || is_damaged {
             self.begin_segment();
         } else if self.tail.last().is_none() {
             let mut piece = Piece::new(number, end);

@@ -137,6 +137,38 @@ fn a_check_that_ends_early_or_meets_a_change_finds_nothing() {
     assert_eq!(scrub(&mut storage).len(), 1);
 }
 
+#[test]
+fn messages_behind_a_damaged_end_are_not_lost() {
+    for mode in MODES {
+        for (cut, tail) in (0..40).zip([&b""[..], b"\xff\xff\xff\xff\xff"].repeat(20)) {
+            let disk = SimulatedDisk::new(1);
+            let mut storage = mode.open(&disk).unwrap().storage;
+            fill(&mut storage, 1..=40);
+            settle(&mut storage);
+            let name = format::name_of(storage.segments.back().unwrap().number);
+            // The last segment or, without it, the one before ends with bytes that are no record.
+            let target = if cut % 4 < 2 { format::name_of(1) } else { name.clone() };
+            if target != name {
+                disk.open(&name).unwrap().truncate(20).unwrap();
+            }
+            let length = used_bytes(&disk, &target) - cut;
+            let file = disk.open(&target).unwrap();
+            file.truncate(length as u64).unwrap();
+            file.write_at(tail, length as u64).unwrap();
+            let mut storage = mode.open(&disk).unwrap().storage;
+            let last = storage.state().last_sequence;
+            fill(&mut storage, last + 1..=last + 5);
+            settle(&mut storage);
+            let opened = mode.open(&disk).unwrap().storage;
+            for sequence in last + 1..=last + 5 {
+                let found =
+                    opened.load(sequence, &mut Vec::new()).is_ok_and(|found| found.is_some());
+                assert!(found, "{mode:?} {cut} {sequence}");
+            }
+        }
+    }
+}
+
 /// Replaces, removes or repeats some bytes of a file.
 fn spoil(disk: &SimulatedDisk, random: &mut Random) {
     let names = disk.names().unwrap();
