@@ -14,6 +14,8 @@ use crate::stream::Answer;
 pub enum Urgency {
     /// There are no changes.
     Nothing,
+    /// There are no changes, and messages are refused because the disk is full: it may have room again.
+    Retry,
     /// No answer depends on it: progress of consumers, which a crash may repeat.
     Later,
     /// Answers wait for it.
@@ -28,6 +30,8 @@ impl Cell {
             Urgency::Now
         } else if self.consumers.has_changes() && self.is_stored() {
             Urgency::Later
+        } else if storage.lacks_room() {
+            Urgency::Retry
         } else {
             Urgency::Nothing
         }

@@ -191,6 +191,7 @@ impl Unit {
     fn schedule(self: &Arc<Self>, due: &Due, now: Time) {
         match due.sync {
             Urgency::Nothing => {}
+            Urgency::Retry => self.tick_by(now.plus(SYNC_PAUSE)),
             Urgency::Later => self.tick_by(now.plus(PROGRESS_DELAY)),
             Urgency::Now if now.0 < self.sync_after.load(Ordering::Acquire) => {
                 self.tick_by(Time(self.sync_after.load(Ordering::Acquire)));

@@ -260,9 +260,13 @@ pub trait Storage: Send {
     /// Takes the changes since the last call, to be written and synced without a lock; `None` if there are none, or if a
     /// job is out. [`Self::finish_sync`] must follow.
     ///
-    /// After [`Self::finish_sync`] has returned an error because the disk is full, each call returns a job that tries again: once a second
-    /// is enough.
+    /// While it [has no room](Self::lacks_room), each call returns a job that tries again: once a second is enough.
     fn begin_sync(&mut self) -> Option<Box<dyn SyncJob>>;
+
+    /// Returns true if messages are refused because the disk is full, until a job has found room.
+    fn lacks_room(&self) -> bool {
+        false
+    }
 
     /// Returns a check of the next part of what is stored; `None` when all parts were checked, and without any. [`Self::finish_scrub`] must
     /// follow.

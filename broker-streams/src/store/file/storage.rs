@@ -7,7 +7,7 @@ use super::fact::Fact;
 use super::job::Job;
 use super::journal::join;
 use super::segment::Size;
-use super::{Damage, FileStorage, Kind, Scrub};
+use super::{Damage, FileStorage, Health, Kind, Scrub};
 use crate::config::{Compression, StorageType, Time};
 use crate::filters::Filters;
 use crate::store::answers::answers_of_index;
@@ -199,6 +199,10 @@ impl Storage for FileStorage {
 
     fn begin_sync(&mut self) -> Option<Box<dyn SyncJob>> {
         self.begin().map(|job| Box::new(job) as Box<dyn SyncJob>)
+    }
+
+    fn lacks_room(&self) -> bool {
+        matches!(self.health, Health::Full)
     }
 
     fn begin_scrub(&mut self) -> Option<Scrub> {
