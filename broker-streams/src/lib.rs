@@ -20,6 +20,7 @@
 //! | [`cell`] | a stream with its consumers, and the answers that wait for the disk |
 //! | [`backup`] | streams as archives, in the form of nats-server |
 //! | [`api`] | requests and responses |
+//! | `testing` | a disk with faults (cargo feature `testing`) |
 //! | [`service`] | threads, subscriptions and directories of a server with streams |
 
 pub mod api;
@@ -37,3 +38,5 @@ mod random;
 pub mod service;
 pub mod store;
 pub mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;

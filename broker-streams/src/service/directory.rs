@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::store::{
-    DirectoryLock, Encryption, FileDisk, FileOptions, FileStorage, FramedDisk, KeyChange, Opened,
-    StorageError,
+    DirectoryLock, Disk, Encryption, FileDisk, FileOptions, FileStorage, FramedDisk, KeyChange,
+    Opened, StorageError,
 };
+#[cfg(feature = "testing")]
+use crate::testing::{Lease, TestDirectory, TestDisk};
 
 /// The prefix of directories of streams that were deleted, until they are gone. No stream has such a name.
 const DELETED: &str = ".deleted-";
@@ -22,7 +24,20 @@ const STAGED: &str = ".restore-";
 pub(super) struct Directory {
     path: PathBuf,
     encryption: Option<Encryption>,
-    _lock: DirectoryLock,
+    place: Place,
+}
+
+/// Where a directory is.
+#[derive(Debug)]
+enum Place {
+    Files {
+        _lock: DirectoryLock,
+    },
+    #[cfg(feature = "testing")]
+    Simulated {
+        disk: TestDisk,
+        _lease: Lease,
+    },
 }
 
 impl Directory {
@@ -35,7 +50,19 @@ impl Directory {
         let path = path.join("natsd");
         fs::create_dir_all(&path)?;
         let lock = DirectoryLock::take(&path)?;
-        Ok(Self { path, encryption, _lock: lock })
+        Ok(Self { path, encryption, place: Place::Files { _lock: lock } })
+    }
+
+    /// Takes a simulated disk.
+    ///
+    /// # Errors
+    ///
+    /// If another server uses it.
+    #[cfg(feature = "testing")]
+    pub(super) fn simulated(disk: &TestDisk, encryption: Option<Encryption>) -> io::Result<Self> {
+        let lease = disk.lease().ok_or_else(|| io::Error::other("another server uses the disk"))?;
+        let place = Place::Simulated { disk: disk.clone(), _lease: lease };
+        Ok(Self { path: PathBuf::new(), encryption, place })
     }
 
     /// Returns the names of the accounts that have stored something, in order.
@@ -45,6 +72,10 @@ impl Directory {
     /// Those of the operating system.
     pub(super) fn accounts(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
+        #[cfg(feature = "testing")]
+        if let Place::Simulated { disk, .. } = &self.place {
+            return Ok(disk.directories(None).iter().map(|name| unescaped(name)).collect());
+        }
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
@@ -62,6 +93,14 @@ impl Directory {
     ///
     /// Those of the operating system.
     pub(super) fn streams_of(&self, account: &str) -> io::Result<Vec<String>> {
+        #[cfg(feature = "testing")]
+        if let Place::Simulated { disk, .. } = &self.place {
+            let mut names = disk.directories(Some(&escaped(account)));
+            for staged in names.extract_if(.., |name| name.starts_with(STAGED)) {
+                disk.directory(&format!("{}/{staged}", escaped(account))).remove()?;
+            }
+            return Ok(names.iter().map(|name| unescaped(name)).collect());
+        }
         let entries = match fs::read_dir(self.of_account(account)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -86,7 +125,7 @@ impl Directory {
     ///
     /// [`StorageError`].
     pub(super) fn open(&self, account: &str, stream: &str) -> Result<Opened, StorageError> {
-        self.open_at(self.of_account(account).join(escaped(stream)), account, stream)
+        self.open_on(self.disk(account, stream)?, account, stream)
     }
 
     /// Opens the store of a stream that is being restored.
@@ -100,14 +139,18 @@ impl Directory {
         account: &str,
         stream: &str,
     ) -> Result<Opened, StorageError> {
-        self.open_at(staged.path.clone(), account, stream)
+        self.open_on(staged.disk()?, account, stream)
     }
 
-    fn open_at(&self, path: PathBuf, account: &str, stream: &str) -> Result<Opened, StorageError> {
-        let disk = FileDisk::open(path)?;
+    fn open_on(
+        &self,
+        disk: Arc<dyn Disk>,
+        account: &str,
+        stream: &str,
+    ) -> Result<Opened, StorageError> {
         let encryption = self.encryption.as_ref();
         let encryption = encryption.map(|encryption| encryption.of_store(account, stream));
-        let disk = FramedDisk::open(Arc::new(disk), encryption.as_ref())?;
+        let disk = FramedDisk::open(disk, encryption.as_ref())?;
         // NATS 2.14: jetstream.go enableJetStream.
         match (disk.change(), &self.encryption) {
             (KeyChange::Encrypted, _) => {
@@ -121,12 +164,27 @@ impl Directory {
         FileStorage::open(Arc::new(disk), FileOptions::default())
     }
 
+    fn disk(&self, account: &str, stream: &str) -> io::Result<Arc<dyn Disk>> {
+        match &self.place {
+            Place::Files { .. } => {
+                let path = self.of_account(account).join(escaped(stream));
+                Ok(Arc::new(FileDisk::open(path)?))
+            }
+            #[cfg(feature = "testing")]
+            Place::Simulated { disk, .. } => Ok(simulated(disk, account, stream).disk()),
+        }
+    }
+
     /// Removes the store of a stream: it is gone once this returns, whatever happens to the machine.
     ///
     /// # Errors
     ///
     /// Those of the operating system.
     pub(super) fn remove(&self, account: &str, stream: &str) -> io::Result<()> {
+        #[cfg(feature = "testing")]
+        if let Place::Simulated { disk, .. } = &self.place {
+            return simulated(disk, account, stream).remove();
+        }
         let account = self.of_account(account);
         let deleted = account.join(format!("{DELETED}{}", escaped(stream)));
         if deleted.is_dir() {
@@ -144,8 +202,17 @@ impl Directory {
     /// Those of the operating system.
     pub(super) fn stage(&self, account: &str, id: &str) -> io::Result<Staged> {
         let path = self.of_account(account).join(format!("{STAGED}{id}"));
+        #[cfg(feature = "testing")]
+        if let Place::Simulated { disk, .. } = &self.place {
+            let simulated = disk.directory(&format!("{}/{STAGED}{id}", escaped(account)));
+            return Ok(Staged { path, simulated: Some(simulated) });
+        }
         fs::create_dir_all(&path)?;
-        Ok(Staged { path })
+        Ok(Staged {
+            path,
+            #[cfg(feature = "testing")]
+            simulated: None,
+        })
     }
 
     /// Gives the store of a restored stream its place, in place of what a server could not read there.
@@ -156,6 +223,10 @@ impl Directory {
     // NATS 2.14: stream.go RestoreStream.
     pub(super) fn adopt(&self, staged: &Staged, account: &str, stream: &str) -> io::Result<()> {
         self.remove_if_present(account, stream)?;
+        #[cfg(feature = "testing")]
+        if let (Place::Simulated { disk, .. }, Some(directory)) = (&self.place, &staged.simulated) {
+            return directory.move_to(&simulated(disk, account, stream));
+        }
         let account = self.of_account(account);
         fs::rename(&staged.path, account.join(escaped(stream)))?;
         sync_directory(&account)
@@ -167,7 +238,13 @@ impl Directory {
     ///
     /// Those of the operating system.
     pub(super) fn remove_if_present(&self, account: &str, stream: &str) -> io::Result<()> {
-        let is_present = self.of_account(account).join(escaped(stream)).is_dir();
+        let is_present = match &self.place {
+            Place::Files { .. } => self.of_account(account).join(escaped(stream)).is_dir(),
+            #[cfg(feature = "testing")]
+            Place::Simulated { disk, .. } => {
+                disk.directories(Some(&escaped(account))).contains(&escaped(stream))
+            }
+        };
         if is_present { self.remove(account, stream) } else { Ok(()) }
     }
 
@@ -176,15 +253,41 @@ impl Directory {
     }
 }
 
+#[cfg(feature = "testing")]
+fn simulated(disk: &TestDisk, account: &str, stream: &str) -> TestDirectory {
+    disk.directory(&format!("{}/{}", escaped(account), escaped(stream)))
+}
+
 /// The directory of a stream that is being restored. It is removed when this is dropped, unless it was
 /// [adopted](Directory::adopt).
 pub(super) struct Staged {
     path: PathBuf,
+    /// The directory of a simulated disk.
+    #[cfg(feature = "testing")]
+    simulated: Option<TestDirectory>,
+}
+
+impl Staged {
+    fn disk(&self) -> io::Result<Arc<dyn Disk>> {
+        #[cfg(feature = "testing")]
+        if let Some(directory) = &self.simulated {
+            return Ok(directory.disk());
+        }
+        Ok(Arc::new(FileDisk::open(&self.path)?))
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        #[cfg(feature = "testing")]
+        if let Some(directory) = &self.simulated {
+            return directory.remove();
+        }
+        fs::remove_dir_all(&self.path)
+    }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        match fs::remove_dir_all(&self.path) {
+        match self.remove() {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let path = self.path.display();
                 tracing::warn!("{path} cannot be removed, which the next start does: {error}");
@@ -264,5 +367,49 @@ mod tests {
         assert_eq!(directory.accounts().unwrap(), ["$G", "X"]);
         assert!(directory.streams_of("Y").unwrap().is_empty());
         assert!(Directory::take(root.path(), None).is_err(), "another server uses it");
+    }
+
+    #[cfg(feature = "testing")]
+    #[test]
+    fn a_simulated_disk_has_streams_and_those_that_are_being_restored() {
+        let disk = TestDisk::new(1);
+        let directory = Directory::simulated(&disk, None).unwrap();
+        for (account, stream) in [("$G", "B"), ("$G", "A/1"), ("X", "C")] {
+            store(directory.open(account, stream).unwrap(), stream);
+        }
+        directory.remove("$G", "B").unwrap();
+        let (staged, dropped) = (directory.stage("$G", "1").unwrap(), directory.stage("$G", "2"));
+        store(directory.open_staged(&staged, "$G", "A/1").unwrap(), "restored");
+        let dropped = dropped.unwrap();
+        store(directory.open_staged(&dropped, "$G", "B").unwrap(), "dropped");
+        drop(dropped);
+        assert_eq!(disk.directories(Some("$G")), [".restore-1", "A%2f1"]);
+        directory.adopt(&staged, "$G", "A/1").unwrap();
+        drop(staged);
+        let interrupted = directory.stage("X", "4").unwrap();
+        store(directory.open_staged(&interrupted, "X", "D").unwrap(), "interrupted");
+        disk.crash();
+        drop((interrupted, directory));
+
+        let directory = Directory::simulated(&disk, None).unwrap();
+        assert!(Directory::simulated(&disk, None).is_err(), "another server uses it");
+        assert_eq!(disk.directories(Some("X")), [".restore-4", "C"]);
+        assert_eq!(directory.accounts().unwrap(), ["$G", "X"]);
+        assert_eq!(directory.streams_of("X").unwrap(), ["C"]);
+        assert_eq!(disk.directories(Some("X")), ["C"]);
+        assert_eq!(directory.streams_of("$G").unwrap(), ["A/1"]);
+        assert_eq!(directory.open("$G", "A/1").unwrap().journal, [b"restored"]);
+    }
+
+    /// Stores an entry durably.
+    #[cfg(feature = "testing")]
+    fn store(opened: Opened, entry: &str) {
+        use crate::store::Storage;
+
+        let mut storage = opened.storage;
+        storage.journal(entry.as_bytes()).unwrap();
+        let mut job = storage.begin_sync().unwrap();
+        job.run();
+        storage.finish_sync(job).unwrap();
     }
 }

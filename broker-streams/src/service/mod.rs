@@ -3,6 +3,7 @@
 //! - A unit is a cell with its lock. The handlers of its subscriptions call it on the threads that deliver to them.
 //! - One thread makes the changes of all streams durable, one serves timers, one answers requests to the API.
 //! - A backup is made or restored by a thread of its own.
+//! - In tests, a program does the work of the threads by itself, except for backups; stored streams are not checked then.
 
 mod account;
 mod accounts;
@@ -22,6 +23,7 @@ mod requests;
 mod requests_queue;
 mod scrubber;
 mod server;
+mod signal;
 mod subscriptions;
 mod syncer;
 mod task;
@@ -31,6 +33,8 @@ mod threads;
 mod unit;
 mod usage;
 mod viewer;
+#[cfg(feature = "testing")]
+mod work;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -49,10 +53,12 @@ pub use report::{
     StreamReport, Totals, UsageReport,
 };
 pub use viewer::Viewer;
+#[cfg(feature = "testing")]
+pub use work::{Due, Work};
 
 use account::Account;
 use lock::lock;
-use server::Server;
+use server::{Server, Setup};
 
 use crate::config::limits::AccountLimits;
 
@@ -61,6 +67,11 @@ pub struct Streams {
     server: Arc<Server>,
     accounts: Arc<Mutex<BTreeMap<String, Arc<Account>>>>,
     took: Duration,
+    /// Held while they end.
+    ending: Mutex<()>,
+    /// The work, if there are no threads.
+    #[cfg(feature = "testing")]
+    shift: Option<Arc<Mutex<Option<work::Shift>>>>,
 }
 
 impl std::fmt::Debug for Streams {
@@ -76,11 +87,46 @@ impl Streams {
     ///
     /// The error of the system, if the directory cannot be used or a thread cannot be started.
     pub fn start(broker: &Broker, options: Options) -> std::io::Result<Self> {
+        Self::start_as(broker, options, Setup::default())
+    }
+
+    /// Recovers the streams, and serves them without threads: whenever `wake` was called, the caller has [`Work::turn`] called, on a
+    /// thread of its choice. So everything happens there, and by the clock of the broker, except for backups: each has a thread of its own,
+    /// and waits for its client by the clock of the machine. With a disk, streams in files are there, and not in the directory of the
+    /// options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::start`].
+    #[cfg(feature = "testing")]
+    pub fn start_without_threads(
+        broker: &Broker,
+        options: Options,
+        disk: Option<&crate::testing::TestDisk>,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> std::io::Result<(Self, Work)> {
+        let simulated = |disk| directory::Directory::simulated(disk, options.encryption.clone());
+        let directory = disk.map(simulated).transpose()?;
+        let setup = Setup { directory, wake: Some(Arc::new(wake)) };
+        let mut streams = Self::start_as(broker, options, setup)?;
+        let (work, shift) = Work::new(&streams.server);
+        streams.shift = Some(shift);
+        Ok((streams, work))
+    }
+
+    fn start_as(broker: &Broker, mut options: Options, setup: Setup) -> std::io::Result<Self> {
+        options.complete(broker);
         let began = Instant::now();
         let accounts = options.accounts.clone();
-        let server = Server::start(broker, options)?;
-        let took = Duration::ZERO;
-        let mut streams = Self { server, accounts: Arc::default(), took };
+        let server = Server::start(broker, options, setup)?;
+        let mut streams = Self {
+            server,
+            accounts: Arc::default(),
+            took: Duration::ZERO,
+            ending: Mutex::default(),
+            #[cfg(feature = "testing")]
+            shift: None,
+        };
         for (name, limits) in accounts {
             streams.set_account(&name, limits)?;
         }
@@ -99,6 +145,17 @@ impl Streams {
         for unit in accounts.iter().flat_map(|account| account.units()) {
             unit.with(&mut scratch, |cell, _, out| cell.announce_end(out));
         }
+    }
+
+    /// Has nothing more made durable, as if the process were killed.
+    #[cfg(feature = "testing")]
+    pub fn abandon(&self) {
+        self.server.syncer.abandon();
+    }
+
+    /// Returns true if it has threads of its own, which may wait for the disk.
+    pub fn has_threads(&self) -> bool {
+        self.server.has_threads()
     }
 
     /// Returns the options.
@@ -143,10 +200,23 @@ impl Streams {
     }
 }
 
-impl Drop for Streams {
-    fn drop(&mut self) {
+impl Streams {
+    /// Ends the streams: what waits to become durable does, also the progress of consumers, and nothing is served any more. Blocks
+    /// meanwhile. Does nothing if they have ended, and waits if they are ending.
+    pub fn end(&self) {
+        let _ending = lock(&self.ending);
+        #[cfg(feature = "testing")]
+        if let Some(shift) = &self.shift {
+            work::end(shift);
+        }
         let accounts = std::mem::take(&mut *lock(&self.accounts));
         accounts.values().for_each(|account| account.stop());
         self.server.stop();
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.end();
     }
 }

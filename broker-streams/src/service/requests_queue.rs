@@ -1,12 +1,13 @@
 //! The queue of requests to the API. A thread of its own answers them, because it may wait for a disk.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 
 use broker_core::endpoint::Scratch;
 use broker_core::{Broker, HandlerContext, RawMessage, header_block};
 
-use super::lock::{lock, wait};
+use super::lock::lock;
+use super::signal::{Signal, Wake};
 use super::task::Responder;
 use crate::api::ApiRequest;
 use crate::limits::{WAITING_REQUEST_BYTES, WAITING_REQUESTS};
@@ -25,6 +26,27 @@ impl Work {
             Self::Request(request) => request.size(),
             Self::Follow(_) => 0,
         }
+    }
+
+    fn run(self, broker: &Broker, scratch: &mut Scratch) {
+        let QueuedRequest { account, subject, reply, headers, payload, client } = match self {
+            Self::Request(request) => request,
+            Self::Follow(account) => return account.follow(),
+        };
+        let request = ApiRequest {
+            subject: &subject,
+            reply: &reply,
+            headers: &headers,
+            payload: &payload,
+            client: client
+                .as_deref()
+                .or_else(|| header_block::value(&headers, b"Nats-Request-Info"))
+                .unwrap_or_default(),
+            account: account.name(),
+        };
+        broker.begin(scratch);
+        account.serve(&request, scratch);
+        broker.flush(scratch);
     }
 }
 
@@ -75,7 +97,7 @@ struct Waiting {
 #[derive(Default)]
 pub(super) struct Requests {
     state: Mutex<State>,
-    changed: Condvar,
+    changed: Signal,
 }
 
 #[derive(Default)]
@@ -154,6 +176,11 @@ impl State {
 }
 
 impl Requests {
+    /// Creates the queue: for a thread without `wake`.
+    pub(super) fn new(wake: Option<Wake>) -> Self {
+        Self { changed: Signal::new(wake), ..Self::default() }
+    }
+
     /// Adds a request; drops requests of the account that has most if too many wait.
     // NATS 2.14: jetstream_api.go apiDispatch, which drops all that wait.
     pub(super) fn push(&self, request: QueuedRequest) {
@@ -169,7 +196,7 @@ impl Requests {
         }
         let count = state.dropped;
         drop(state);
-        self.changed.notify_one();
+        self.changed.notify();
         // A flood of requests is no flood of the log.
         if !dropped.is_empty() && count.is_power_of_two() {
             tracing::warn!("JetStream API queue limit reached, dropping {count} requests");
@@ -185,14 +212,14 @@ impl Requests {
         }
         state.add(&name, Work::Follow(account));
         drop(state);
-        self.changed.notify_one();
+        self.changed.notify();
     }
 
     /// Ends the thread. Requests that wait are dropped: each owns its account and so the server, which owns this.
     pub(super) fn end(&self) {
         let ended = State { is_ended: true, ..State::default() };
         let waiting = std::mem::replace(&mut *lock(&self.state), ended);
-        self.changed.notify_all();
+        self.changed.notify();
         drop(waiting);
     }
 
@@ -204,37 +231,38 @@ impl Requests {
     /// The thread. `tell_dropped` is called with the number of requests that were dropped meanwhile.
     pub(super) fn serve(&self, broker: &Broker, tell_dropped: impl Fn(u64)) {
         let mut scratch = Scratch::new();
-        while let Some(request) = self.next() {
-            let dropped = std::mem::take(&mut lock(&self.state).untold);
-            if dropped > 0 {
-                tell_dropped(dropped);
-            }
-            let QueuedRequest { account, subject, reply, headers, payload, client } = match request
-            {
-                Work::Request(request) => request,
-                Work::Follow(account) => {
-                    account.follow();
-                    continue;
-                }
-            };
-            let request = ApiRequest {
-                subject: &subject,
-                reply: &reply,
-                headers: &headers,
-                payload: &payload,
-                client: client
-                    .as_deref()
-                    .or_else(|| header_block::value(&headers, b"Nats-Request-Info"))
-                    .unwrap_or_default(),
-                account: account.name(),
-            };
-            broker.begin(&mut scratch);
-            account.serve(&request, &mut scratch);
-            broker.flush(&mut scratch);
+        while let Some(work) = self.wait() {
+            self.tell_dropped(&tell_dropped);
+            work.run(broker, &mut scratch);
         }
     }
 
-    fn next(&self) -> Option<Work> {
+    fn tell_dropped(&self, tell: &impl Fn(u64)) {
+        let dropped = std::mem::take(&mut lock(&self.state).untold);
+        if dropped > 0 {
+            tell(dropped);
+        }
+    }
+
+    /// Does one thing, without waiting for it. Returns false if there is nothing.
+    #[cfg(feature = "testing")]
+    pub(super) fn step(
+        &self,
+        broker: &Broker,
+        scratch: &mut Scratch,
+        tell_dropped: impl Fn(u64),
+    ) -> bool {
+        let work = lock(&self.state).take();
+        let has_work = work.is_some();
+        if let Some(work) = work {
+            self.tell_dropped(&tell_dropped);
+            work.run(broker, scratch);
+        }
+        has_work
+    }
+
+    /// Returns the next work, and waits for it; `None` at the end.
+    fn wait(&self) -> Option<Work> {
         let mut state = lock(&self.state);
         loop {
             if state.is_ended {
@@ -243,7 +271,7 @@ impl Requests {
             if let Some(work) = state.take() {
                 return Some(work);
             }
-            state = wait(&self.changed, state, None);
+            state = self.changed.wait(state, None);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::lock::lock;
 use super::options::Options;
 use super::requests_queue::Requests;
 use super::scrubber::Scrubber;
+use super::signal::Wake;
 use super::syncer::Syncer;
 use super::threads::Threads;
 use super::usage::Usages;
@@ -25,6 +26,15 @@ use crate::stream::{self, OpenBatches};
 
 /// The subject by which operators learn that requests to the API were dropped.
 const LIMIT_REACHED: &str = "$JS.EVENT.ADVISORY.API.LIMIT_REACHED";
+
+/// How the work of a server is done.
+#[derive(Default)]
+pub(super) struct Setup {
+    /// The directory; otherwise that of the options.
+    pub(super) directory: Option<Directory>,
+    /// Called when there is work, by a program that does it by itself; otherwise threads do.
+    pub(super) wake: Option<Wake>,
+}
 
 /// The state that the streams of all accounts share: the broker, the threads, the directory.
 pub(super) struct Server {
@@ -50,9 +60,17 @@ impl Server {
     /// # Errors
     ///
     /// The error of the system if the directory cannot be used or a thread cannot be started.
-    pub(super) fn start(broker: &Broker, options: Options) -> std::io::Result<Arc<Self>> {
+    pub(super) fn start(
+        broker: &Broker,
+        options: Options,
+        setup: Setup,
+    ) -> std::io::Result<Arc<Self>> {
+        let Setup { directory, wake } = setup;
         let take = |path| Directory::take(path, options.encryption.clone());
-        let directory = options.directory.as_deref().map(take).transpose()?;
+        let directory = match directory {
+            Some(directory) => Some(directory),
+            None => options.directory.as_deref().map(take).transpose()?,
+        };
         let identity = Identity {
             server: broker.info().server_name,
             version: options.version.clone(),
@@ -63,9 +81,9 @@ impl Server {
         let most = (options.most(StorageType::Memory), options.most(StorageType::File));
         let server = Arc::new(Self {
             broker: broker.clone(),
-            worker: Worker::default(),
-            syncer: Syncer::default(),
-            requests: Requests::default(),
+            worker: Worker::new(wake.clone()),
+            syncer: Syncer::new(wake.clone()),
+            requests: Requests::new(wake.clone()),
             scrubber: Scrubber::default(),
             usages: Arc::new(Usages::of_server(most.0, most.1)),
             open_batches: Arc::default(),
@@ -77,6 +95,9 @@ impl Server {
             seeds: Seeds::new(options.seed),
             options,
         });
+        if wake.is_some() {
+            return Ok(server);
+        }
         server.spawn("streams", |server| server.worker.serve(&server.broker))?;
         server.spawn("streams-sync", |server| server.syncer.serve(&server.counters))?;
         server.spawn("streams-api", |server| {
@@ -102,6 +123,10 @@ impl Server {
         Ok(())
     }
 
+    pub(super) fn has_threads(&self) -> bool {
+        !lock(&self.handles).is_empty()
+    }
+
     /// Ends the threads, and waits for them: changes that wait for a sync are synced.
     pub(super) fn stop(&self) {
         self.backups.end();
@@ -114,6 +139,8 @@ impl Server {
             // A thread that has panicked has been reported by the panic.
             let _ = handle.join();
         }
+        #[cfg(feature = "testing")]
+        while self.syncer.step(&self.counters, &mut broker_core::endpoint::Scratch::new()) {}
     }
 
     /// Returns the time.
@@ -127,7 +154,7 @@ impl Server {
 
     /// Tells operators that requests to the API were dropped, because too many waited.
     // NATS 2.14: jetstream_api.go apiDispatch, JSAPILimitReachedAdvisory. The reference drops all that wait.
-    fn report_dropped(&self, dropped: u64) {
+    pub(super) fn report_dropped(&self, dropped: u64) {
         self.counters.note_dropped(dropped);
         let Ok(subject) = Subject::parse(LIMIT_REACHED) else { return };
         let Identity { server, domain, .. } = &*self.identity;

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use broker_core::Broker;
 use broker_core::endpoint::Scratch;
 
-use super::lock::{lock, wait};
+use super::lock::lock;
+use super::signal::{Signal, Wake};
 use super::task::Task;
 use crate::config::Time;
 
@@ -16,7 +17,7 @@ use crate::config::Time;
 #[derive(Default)]
 pub(super) struct Worker {
     state: Mutex<State>,
-    changed: Condvar,
+    changed: Signal,
     numbers: AtomicU64,
 }
 
@@ -41,23 +42,65 @@ impl State {
             self.timers.remove(&(at, number));
         }
     }
+
+    /// Takes what is to be done now.
+    fn next(&mut self, now: Time) -> Next {
+        // Until it waits again, nobody needs to wake it.
+        self.sleeps_until = Some(Time(0));
+        if self.is_ended {
+            return Next::End;
+        }
+        while let Some(first) = self.timers.first_entry()
+            && first.key().0 <= now
+        {
+            let ((_, number), unit) = first.remove_entry();
+            self.times.remove(&number);
+            if let Some(unit) = unit.upgrade() {
+                return Next::Tick(unit);
+            }
+        }
+        if let Some(unit) = self.ready.pop_front() {
+            return Next::Run(unit);
+        }
+        self.sleeps_until = self.timers.first_key_value().map(|((at, _), _)| *at);
+        let nanos = |until: Time| u64::try_from(until.since(now)).unwrap_or_default();
+        Next::Wait(self.sleeps_until.map(|until| Duration::from_nanos(nanos(until))))
+    }
 }
 
 /// The next action of the thread.
 enum Next {
     Run(Arc<dyn Task>),
     Tick(Arc<dyn Task>),
+    Wait(Option<Duration>),
+    End,
+}
+
+#[cfg(feature = "testing")]
+/// What a worker's step has come to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// Something was done.
+    Done,
+    /// There is nothing to do for that time, or until something comes.
+    Wait(Option<Duration>),
+    /// Nothing will come.
     End,
 }
 
 impl Worker {
+    /// Creates a worker: for a thread without `wake`.
+    pub(super) fn new(wake: Option<Wake>) -> Self {
+        Self { changed: Signal::new(wake), ..Self::default() }
+    }
+
     /// Has the deliveries of a unit continued; drops the unit if the thread has ended.
     pub(super) fn run_soon(&self, unit: Arc<dyn Task>) {
         let mut state = lock(&self.state);
         if !state.is_ended {
             state.ready.push_back(unit);
             drop(state);
-            self.changed.notify_one();
+            self.changed.notify();
         }
     }
 
@@ -77,7 +120,7 @@ impl Worker {
         state.times.insert(number, at);
         if state.sleeps_until.is_none_or(|until| at < until) {
             drop(state);
-            self.changed.notify_one();
+            self.changed.notify();
         }
     }
 
@@ -92,7 +135,7 @@ impl Worker {
         state.is_ended = true;
         let ready = std::mem::take(&mut state.ready);
         drop(state);
-        self.changed.notify_all();
+        self.changed.notify();
         // A unit that ends removes its timer.
         drop(ready);
     }
@@ -101,41 +144,36 @@ impl Worker {
     pub(super) fn serve(&self, broker: &Broker) {
         let mut scratch = Scratch::new();
         loop {
-            match self.next(broker) {
+            match self.wait(broker) {
                 Next::Run(unit) => unit.run(&mut scratch),
                 Next::Tick(unit) => unit.tick(&mut scratch),
-                Next::End => return,
+                Next::Wait(_) | Next::End => return,
             }
         }
     }
 
-    fn next(&self, broker: &Broker) -> Next {
+    /// Returns what is to be done, and waits for it.
+    fn wait(&self, broker: &Broker) -> Next {
         let mut state = lock(&self.state);
         loop {
-            if state.is_ended {
-                return Next::End;
+            match state.next(broker.wall().into()) {
+                Next::Wait(most) => state = self.changed.wait(state, most),
+                next => return next,
             }
-            let now = Time::from(broker.wall());
-            if let Some(first) = state.timers.first_entry()
-                && first.key().0 <= now
-            {
-                let ((_, number), unit) = first.remove_entry();
-                state.times.remove(&number);
-                match unit.upgrade() {
-                    Some(unit) => return Next::Tick(unit),
-                    None => continue,
-                }
-            }
-            if let Some(unit) = state.ready.pop_front() {
-                return Next::Run(unit);
-            }
-            state.sleeps_until = state.timers.first_key_value().map(|((at, _), _)| *at);
-            let most = state.sleeps_until.map(|until| {
-                Duration::from_nanos(u64::try_from(until.since(now)).unwrap_or_default())
-            });
-            state = wait(&self.changed, state, most);
-            state.sleeps_until = Some(Time(0));
         }
+    }
+
+    /// Does one thing, without waiting for it.
+    #[cfg(feature = "testing")]
+    pub(super) fn step(&self, broker: &Broker, scratch: &mut Scratch) -> Step {
+        let next = lock(&self.state).next(broker.wall().into());
+        match next {
+            Next::Run(unit) => unit.run(scratch),
+            Next::Tick(unit) => unit.tick(scratch),
+            Next::Wait(most) => return Step::Wait(most),
+            Next::End => return Step::End,
+        }
+        Step::Done
     }
 }
 

@@ -17,6 +17,8 @@ mod tests;
 use std::any::Any;
 use std::io;
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use file::SimulatedDisk;
 pub use file::{
     Cipher, Damage, DirectoryLock, Disk, DiskFile, Encryption, FileDisk, FileOptions, FileStorage,
     FramedDisk, KeyChange, KeyError, Opened, Scrub, StoreEncryption,

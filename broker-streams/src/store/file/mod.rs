@@ -26,7 +26,7 @@ mod rewrite;
 mod scan;
 mod scrub;
 mod segment;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 mod simulated;
 mod storage;
 mod summary;
@@ -45,6 +45,8 @@ pub use framed::{Cipher, Encryption, FramedDisk, KeyChange, KeyError, StoreEncry
 pub use lock::DirectoryLock;
 pub use recovery::Opened;
 pub use scrub::Scrub;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use simulated::SimulatedDisk;
 
 use format::SegmentHeader;
 use job::ActiveFile;

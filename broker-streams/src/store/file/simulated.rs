@@ -1,18 +1,24 @@
 //! A disk in memory that crashes, fails, is full, and loses what was not synced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::disk::{Disk, DiskFile};
-use crate::store::tests::Random;
+use crate::random::Random;
 
 /// The unit of a write that is not torn, in bytes.
 const SECTOR: usize = 512;
 
-/// A simulated disk. Clones are the same disk.
+/// A simulated disk, or a directory of it. Clones are the same disk.
 #[derive(Clone)]
-pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
+pub(crate) struct SimulatedDisk {
+    state: Arc<Mutex<State>>,
+    /// What the names of its files begin with.
+    prefix: Arc<str>,
+    /// The number of crashes before it was opened; `None` if it survives them.
+    opened: Option<u64>,
+}
 
 struct State {
     random: Random,
@@ -26,22 +32,30 @@ struct State {
     fail_at: (u64, io::ErrorKind),
     capacity: usize,
     is_crashed: bool,
+    /// Syncs report success and do nothing.
+    loses_syncs: bool,
+    crashes: u64,
+    user: Weak<()>,
 }
 
 #[derive(Clone, Default)]
 struct Contents {
     bytes: Vec<u8>,
     durable: Vec<u8>,
+    /// What may differ of the two: from, to.
+    dirty: (usize, usize),
 }
 
 struct SimulatedFile {
     disk: SimulatedDisk,
     file: usize,
+    /// The number of crashes before it was opened.
+    opened: u64,
 }
 
 impl SimulatedDisk {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = State {
             random: Random::new(seed),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
@@ -51,7 +65,92 @@ impl SimulatedDisk {
             fail_at: (u64::MAX, io::ErrorKind::Other),
             capacity: usize::MAX,
             is_crashed: false,
-        })))
+            loses_syncs: false,
+            crashes: 0,
+            user: Weak::new(),
+        };
+        Self { state: Arc::new(Mutex::new(state)), prefix: "".into(), opened: None }
+    }
+
+    /// Returns a directory, which ends with the next crash as all files do.
+    pub(crate) fn directory(&self, path: &str) -> Self {
+        let prefix = format!("{}{path}/", self.prefix).into();
+        Self { state: Arc::clone(&self.state), prefix, opened: Some(self.state().crashes) }
+    }
+
+    /// Returns the names of the directories.
+    pub(crate) fn directories(&self) -> BTreeSet<String> {
+        let state = self.state();
+        let names = state.names.keys().filter_map(|name| name.strip_prefix(&*self.prefix));
+        names.filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect()
+    }
+
+    /// Removes all files, which no crash brings back.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub(crate) fn remove_all(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let is_here = |name: &String| name.starts_with(&*self.prefix);
+        if !state.names.keys().chain(state.durable_names.keys()).any(is_here) {
+            return Ok(());
+        }
+        state.change(self.opened)?;
+        state.names.retain(|name, _| !is_here(name));
+        state.durable_names.retain(|name, _| !is_here(name));
+        Ok(())
+    }
+
+    /// Moves all files to another directory, in place of what is there, which no crash undoes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub(crate) fn move_all(&self, to: &Self) -> io::Result<()> {
+        let mut state = self.state();
+        state.change(self.opened)?;
+        let state = &mut *state;
+        for names in [&mut state.names, &mut state.durable_names] {
+            names.retain(|name, _| !name.starts_with(&*to.prefix));
+            let all: Vec<_> =
+                names.keys().filter(|name| name.starts_with(&*self.prefix)).cloned().collect();
+            for name in all {
+                let moved = format!("{}{}", to.prefix, &name[self.prefix.len()..]);
+                let file = names.remove(&name);
+                names.extend(file.map(|file| (moved, file)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets somebody use the disk; `None` if somebody does.
+    pub(crate) fn lease(&self) -> Option<Arc<()>> {
+        let (mut state, lease) = (self.state(), Arc::new(()));
+        let is_free = state.user.strong_count() == 0;
+        if is_free {
+            state.user = Arc::downgrade(&lease);
+        }
+        is_free.then_some(lease)
+    }
+
+    /// Has syncs report success and do nothing.
+    pub(crate) fn set_loses_syncs(&self, loses: bool) {
+        self.state().loses_syncs = loses;
+    }
+
+    /// Flips a bit in the first place that holds these bytes. Returns false if there is none.
+    pub(crate) fn damage(&self, bytes: &[u8]) -> bool {
+        let mut state = self.state();
+        for contents in &mut state.files {
+            let place = memchr::memmem::find(&contents.bytes, bytes);
+            if let Some(byte) = place.and_then(|place| contents.bytes.get_mut(place)) {
+                *byte ^= 1;
+                contents.durable.clone_from(&contents.bytes);
+                return true;
+            }
+        }
+        false
     }
 
     /// Crashes at an operation, counted from now.
@@ -72,6 +171,7 @@ impl SimulatedDisk {
     }
 
     /// Returns true after the crash.
+    #[cfg(test)]
     pub(crate) fn is_crashed(&self) -> bool {
         self.state().is_crashed
     }
@@ -82,6 +182,7 @@ impl SimulatedDisk {
     }
 
     /// Flips a bit of a file.
+    #[cfg(test)]
     pub(crate) fn flip(&self, name: &str, byte: usize, bit: u8) {
         let mut state = self.state();
         let file = state.names[name];
@@ -91,6 +192,7 @@ impl SimulatedDisk {
     }
 
     /// Returns another disk with the same files.
+    #[cfg(test)]
     pub(crate) fn copy(&self) -> Self {
         let copy = Self::new(0);
         let (state, mut new) = (self.state(), copy.state());
@@ -102,11 +204,13 @@ impl SimulatedDisk {
     }
 
     /// Returns the bytes of all files that there ever were.
+    #[cfg(test)]
     pub(crate) fn contents(&self) -> Vec<Vec<u8>> {
         self.state().files.iter().map(|file| file.bytes.clone()).collect()
     }
 
     /// Returns the length of a file.
+    #[cfg(test)]
     pub(crate) fn length(&self, name: &str) -> usize {
         let state = self.state();
         state.files[state.names[name]].bytes.len()
@@ -122,6 +226,7 @@ impl SimulatedDisk {
         let (names, durable) = (&state.names, &state.durable_names);
         let all: Vec<_> = names.keys().chain(durable.keys()).cloned().collect();
         let mut after = BTreeMap::new();
+        state.crashes += 1;
         for name in all {
             let chosen = if state.random.below(2) == 0 { names } else { durable };
             let known = after.contains_key(&name);
@@ -134,12 +239,35 @@ impl SimulatedDisk {
         state.fail_at.0 = u64::MAX;
     }
 
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Contents {
+    fn write(&mut self, bytes: &[u8], from: usize) {
+        let to = from + bytes.len();
+        self.bytes[from..to].copy_from_slice(bytes);
+        self.touch(from, to);
+    }
+
+    fn touch(&mut self, from: usize, to: usize) {
+        let (first, last) = self.dirty;
+        self.dirty = if first == last { (from, to) } else { (first.min(from), last.max(to)) };
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.bytes.len(), 0);
+        let to = self.dirty.1.min(self.bytes.len());
+        let from = self.dirty.0.min(to);
+        self.durable[from..to].copy_from_slice(&self.bytes[from..to]);
+        self.dirty = (0, 0);
+    }
+
     fn restart(&mut self, random: &mut Random) {
         let (new, old) = (self.bytes.len(), self.durable.len());
         let length = if random.below(2) == 0 { new } else { old };
@@ -151,13 +279,14 @@ impl Contents {
             }
         }
         self.durable.clone_from(&self.bytes);
+        self.dirty = (0, 0);
     }
 }
 
 impl State {
     /// Counts a change; fails if it is the one to fail. A change at the crash may be made.
-    fn change(&mut self) -> io::Result<()> {
-        self.read()?;
+    fn change(&mut self, opened: Option<u64>) -> io::Result<()> {
+        self.read(opened)?;
         self.operations += 1;
         self.is_crashed = self.operations >= self.crash_at;
         if self.operations == self.fail_at.0 {
@@ -169,9 +298,12 @@ impl State {
         Ok(())
     }
 
-    /// Fails after the crash.
-    fn read(&self) -> io::Result<()> {
-        if self.is_crashed { Err(io::Error::other("crashed")) } else { Ok(()) }
+    /// Fails after the crash, and for what was opened before.
+    fn read(&self, opened: Option<u64>) -> io::Result<()> {
+        if self.is_crashed || opened.is_some_and(|opened| opened != self.crashes) {
+            return Err(io::Error::other("crashed"));
+        }
+        Ok(())
     }
 
     fn used(&self) -> usize {
@@ -193,44 +325,51 @@ impl State {
 impl Disk for SimulatedDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let state = self.state();
-        state.read()?;
-        let file = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), file }))
+        state.read(self.opened)?;
+        let file = *state.names.get(&self.full(name)).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), file, opened: state.crashes }))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
-        state.change()?;
+        state.change(self.opened)?;
         let file = state.files.len();
         state.files.push(Contents::default());
-        state.names.insert(name.to_owned(), file);
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), file }))
+        state.names.insert(self.full(name), file);
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), file, opened: state.crashes }))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
         let state = self.state();
-        state.read()?;
-        Ok(state.names.keys().cloned().collect())
+        state.read(self.opened)?;
+        let names = state.names.keys().filter_map(|name| name.strip_prefix(&*self.prefix));
+        Ok(names.map(str::to_owned).collect())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
-        state.change()?;
-        let file = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        state.names.insert(to.to_owned(), file);
+        state.change(self.opened)?;
+        let file = state.names.remove(&self.full(from)).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(self.full(to), file);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
-        state.change()?;
-        state.names.remove(name).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+        state.change(self.opened)?;
+        state.names.remove(&self.full(name)).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state();
-        state.change()?;
-        state.durable_names = state.names.clone();
+        state.change(self.opened)?;
+        if !state.loses_syncs {
+            let state = &mut *state;
+            let here = |name: &String| name.starts_with(&*self.prefix);
+            state.durable_names.retain(|name, _| !here(name));
+            let names = state.names.iter().filter(|(name, _)| here(name));
+            state.durable_names.extend(names.map(|(name, file)| (name.clone(), *file)));
+        }
         Ok(())
     }
 }
@@ -238,13 +377,13 @@ impl Disk for SimulatedDisk {
 impl DiskFile for SimulatedFile {
     fn size(&self) -> io::Result<u64> {
         let state = self.disk.state();
-        state.read()?;
+        state.read(Some(self.opened))?;
         Ok(state.files[self.file].bytes.len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.disk.state();
-        state.read()?;
+        state.read(Some(self.opened))?;
         let bytes = state.files[self.file].bytes.get(offset as usize..).unwrap_or_default();
         let read = buffer.len().min(bytes.len());
         buffer[..read].copy_from_slice(&bytes[..read]);
@@ -253,31 +392,39 @@ impl DiskFile for SimulatedFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.change()?;
+        state.change(Some(self.opened))?;
         let (from, to) = (offset as usize, offset as usize + bytes.len());
         state.grow(self.file, to)?;
-        state.files[self.file].bytes[from..to].copy_from_slice(bytes);
+        state.files[self.file].write(bytes, from);
         Ok(())
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.change()?;
+        state.change(Some(self.opened))?;
         state.grow(self.file, length as usize)
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.change()?;
-        state.files[self.file].bytes.resize(length as usize, 0);
+        state.change(Some(self.opened))?;
+        let contents = &mut state.files[self.file];
+        let from = contents.bytes.len().min(length as usize);
+        contents.bytes.resize(length as usize, 0);
+        // Bytes that are written there later are zeros on the disk, or what was there.
+        let durable = contents.durable.len();
+        if from < durable {
+            contents.touch(from, durable);
+        }
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.change()?;
-        let contents = &mut state.files[self.file];
-        contents.durable.clone_from(&contents.bytes);
+        state.change(Some(self.opened))?;
+        if !state.loses_syncs {
+            state.files[self.file].sync();
+        }
         Ok(())
     }
 }
