@@ -326,3 +326,24 @@ async fn a_test_cluster_with_a_process_has_the_clock_of_the_machine() {
 async fn a_process_is_no_test_broker() {
     let _ = with_a_process().await.node(2);
 }
+
+#[cfg(feature = "streams")]
+#[tokio::test]
+async fn streams_of_a_configuration_are_served_without_files() {
+    let config = "jetstream { store_dir: \"/nowhere\", domain: hub, max_file_store: 1MB }";
+    let natsd = TestNatsd::start_with(config).await;
+    assert_eq!(natsd.varz().jetstream.config.unwrap().domain, "hub");
+    let client = async_nats::connect(natsd.url()).await.unwrap();
+    let context = async_nats::jetstream::with_domain(client, "hub");
+    let config = async_nats::jetstream::stream::Config {
+        name: "ORDERS".into(),
+        subjects: vec!["orders".into()],
+        ..Default::default()
+    };
+    let mut orders = context.create_stream(config).await.unwrap();
+    context.publish("orders", "one".into()).await.unwrap().await.unwrap();
+    natsd.crash().await;
+    natsd.restart().await.unwrap();
+    assert_eq!(orders.info().await.unwrap().state.messages, 1);
+    assert_eq!(natsd.varz().jetstream.stats.unwrap().storage, 39);
+}

@@ -20,14 +20,22 @@ examples! {
     cluster_failover: "../examples/cluster_failover.rs",
     #[cfg(feature = "tls-core")]
     embed_tls: "../examples/embed_tls.rs",
+    #[cfg(feature = "streams")]
+    exactly_once: "../examples/exactly_once.rs",
     failover: "../examples/failover.rs",
     faults: "../examples/faults.rs",
     hello: "../examples/hello.rs",
+    #[cfg(feature = "streams")]
+    key_value: "../examples/key_value.rs",
     mixed_cluster: "../examples/mixed_cluster.rs",
+    #[cfg(feature = "streams")]
+    outbox: "../examples/outbox.rs",
     own_listener: "../examples/own_listener.rs",
     patterns: "../examples/patterns.rs",
     reverse: "../examples/reverse.rs",
     rider: "../examples/rider/main.rs",
     service: "../examples/service.rs",
     shutdown_with_axum: "../examples/shutdown_with_axum.rs",
+    #[cfg(feature = "streams")]
+    work_queue: "../examples/work_queue.rs",
 }

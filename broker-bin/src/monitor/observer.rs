@@ -148,6 +148,8 @@ impl Observer {
     pub fn of_test(broker: &broker_net::testing::TestBroker) -> Self {
         let (host, port) = (broker.options().host, broker.address().port());
         let seen = Self::seen(host, port, broker.broker(), broker.status());
+        #[cfg(feature = "streams")]
+        let seen = Seen { streams: broker.with_streams(|streams| streams.viewer()), ..seen };
         Self { seen: Arc::new(seen) }
     }
 

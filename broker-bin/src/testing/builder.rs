@@ -122,6 +122,12 @@ impl TestNatsdBuilder {
         if let Some(authenticator) = authenticators.websocket {
             builder = builder.websocket_authenticator(authenticator);
         }
+        #[cfg(feature = "streams")]
+        if let Some(streams) = loaded.options.streams() {
+            // In memory, and by the seed of the broker.
+            let in_test = broker_streams::service::Options { directory: None, seed: 0, ..streams };
+            builder = builder.streams_with(in_test);
+        }
         let builder = broker.into_iter().fold(builder, |builder, change| change(builder));
         Ok((builder, Ready { plan, loaded, deciders }))
     }

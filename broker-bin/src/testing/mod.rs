@@ -29,6 +29,7 @@
 //! | --- | --- |
 //! | listeners | any free port of `127.0.0.1`, so that tests do not collide; no Unix socket |
 //! | log, pid file, ports file | not written |
+//! | streams (`jetstream`) | on a disk in memory, [`TestBroker::disk`], which restarts and crashes keep; `store_dir` is not used |
 //! | monitoring port | not bound; [`Observer`] returns the same data. (Or pass it to `Monitor::bind`, with the feature `monitoring`) |
 //! | everything else | as configured; invalid configurations are refused with natsd's messages |
 //!

@@ -99,6 +99,10 @@ impl TestNatsd {
         let report = self.broker.apply_with(server.at_any_port(), authenticators).await?;
         let mut now = self.now();
         if let Some(options) = options {
+            #[cfg(feature = "streams")]
+            self.broker.with_streams(|streams| {
+                crate::streams::follow(streams, &now.options, &options);
+            });
             *now.options = options;
         }
         now.observer.follow(&now.options, digest.as_deref());

@@ -31,6 +31,9 @@ pub struct ServerBuilder {
     operator_mode: Option<broker_core::operator::OperatorMode>,
     #[cfg(feature = "streams")]
     streams: Option<broker_streams::service::Options>,
+    /// The streams are those of a test, on its disk if it has one.
+    #[cfg(all(feature = "streams", feature = "testing"))]
+    pub(super) streams_in_test: Option<Option<broker_streams::testing::TestDisk>>,
     pub(super) gates: Arc<StallGates>,
     /// The place in a network that carries the routes, in place of a port.
     pub(super) network: Option<NetworkPort>,
@@ -145,6 +148,37 @@ impl ServerBuilder {
         self
     }
 
+    /// Serves streams: JetStream, with streams in files in that directory and others in memory. Streams are recovered before clients
+    /// can connect. All configured accounts may have streams, without limits; [`Self::streams`] sets more.
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// use async_nats::jetstream;
+    /// use broker_net::Server;
+    ///
+    /// let server = Server::builder().streams_in(directory.path()).bind().await?;
+    /// let context = jetstream::new(async_nats::connect(server.url()).await?);
+    /// let orders = jetstream::stream::Config {
+    ///     name: "ORDERS".into(),
+    ///     subjects: vec!["orders.>".into()],
+    ///     ..Default::default()
+    /// };
+    /// context.create_stream(orders).await?;
+    /// // The acknowledgement means that the message is on disk.
+    /// context.publish("orders.eu", "7 apples".into()).await?.await?;
+    /// server.shutdown().await;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "streams")]
+    #[must_use]
+    pub fn streams_in(self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.streams(broker_streams::service::Options {
+            directory: Some(directory.into()),
+            ..Default::default()
+        })
+    }
+
     /// Serves streams, which are recovered before clients can connect.
     #[cfg(feature = "streams")]
     #[must_use]
@@ -182,6 +216,15 @@ impl ServerBuilder {
         }
         #[cfg(feature = "streams")]
         let streams = match self.streams {
+            #[cfg(feature = "testing")]
+            Some(wanted) if self.streams_in_test.is_some() => {
+                let disk = self.streams_in_test.as_ref().and_then(Option::as_ref);
+                let started = super::streams::start_in_test(&broker, wanted, disk);
+                Some(
+                    started
+                        .map_err(|error| BindError::of_clients(&options, Cause::Streams(error)))?,
+                )
+            }
             Some(wanted) => Some(super::streams::start(&broker, wanted, &options).await?),
             None => None,
         };
@@ -231,7 +274,7 @@ impl ServerBuilder {
         let task = tokio::spawn(serving).abort_handle();
         Ok(Server {
             #[cfg(feature = "streams")]
-            streams,
+            streams: streams.map(Arc::new),
             broker,
             host: options.host.clone(),
             options: Mutex::new(options),

@@ -43,7 +43,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     #[cfg(feature = "streams")]
-    streams: Option<broker_streams::service::Streams>,
+    streams: Option<Arc<broker_streams::service::Streams>>,
     broker: Broker,
     host: String,
     /// The options in force, with the chosen port.
@@ -236,10 +236,11 @@ impl Server {
             begins
         });
         self.wait().await;
+        self.end_streams().await;
     }
 
     /// Stops accepting and closes all connections, giving each a second to read its queued messages. Returns when all
-    /// have ended. May be called again, and after [`Self::drain`] has begun.
+    /// have ended, and the streams have stored everything. May be called again, and after [`Self::drain`] has begun.
     ///
     /// # Cancel safety
     ///
@@ -277,7 +278,11 @@ impl Server {
         }
         self.broker.finish_all(CloseReason::ServerShutdown);
         self.wait().await;
+        self.end_streams().await;
     }
+
+    #[cfg(not(feature = "streams"))]
+    async fn end_streams(&self) {}
 }
 
 impl Drop for Server {

@@ -19,6 +19,32 @@ pub(super) async fn start(
     started.map_err(|error| BindError::of_clients(options, Cause::Streams(error)))
 }
 
+/// Recovers the streams, and serves them by a task of the runtime: by its clock, which a test may move, and without threads.
+#[cfg(feature = "testing")]
+pub(super) fn start_in_test(
+    broker: &Broker,
+    wanted: Options,
+    disk: Option<&broker_streams::testing::TestDisk>,
+) -> std::io::Result<Streams> {
+    use broker_streams::service::Due;
+
+    let woken = std::sync::Arc::new(tokio::sync::Notify::new());
+    let waker = std::sync::Arc::clone(&woken);
+    let wake = move || waker.notify_one();
+    let (streams, work) = Streams::start_without_threads(broker, wanted, disk, wake)?;
+    tokio::spawn(async move {
+        loop {
+            match work.turn() {
+                Due::Now => tokio::task::yield_now().await,
+                Due::WhenWoken => woken.notified().await,
+                Due::After(time) => drop(tokio::time::timeout(time, woken.notified()).await),
+                Due::Never => return,
+            }
+        }
+    });
+    Ok(streams)
+}
+
 /// The longest wait at the start for the claims of accounts that have stored streams.
 // NATS 2.14: accounts.go DEFAULT_ACCOUNT_FETCH_TIMEOUT.
 #[cfg(feature = "jwt")]
@@ -58,6 +84,17 @@ pub(super) async fn follow_claims(
 impl Server {
     /// Returns the streams; `None` without.
     pub fn streams(&self) -> Option<&Streams> {
-        self.streams.as_ref()
+        self.streams.as_deref()
+    }
+
+    /// Ends the streams, off the threads of the runtime: the disk may take long.
+    pub(super) async fn end_streams(&self) {
+        let Some(streams) = self.streams.clone() else { return };
+        if streams.has_threads() {
+            // It has not panicked, or the panic has reported itself.
+            let _ = tokio::task::spawn_blocking(move || streams.end()).await;
+        } else {
+            streams.end();
+        }
     }
 }

@@ -23,6 +23,18 @@ impl ServerBuilder {
         self.network = network;
         self
     }
+
+    /// Serves the streams of a test, on its disk if it has one.
+    #[cfg(feature = "streams")]
+    #[must_use]
+    pub(crate) fn streams_in_test(
+        mut self,
+        options: broker_streams::service::Options,
+        disk: Option<broker_streams::testing::TestDisk>,
+    ) -> Self {
+        self.streams_in_test = Some(disk);
+        self.streams(options)
+    }
 }
 
 impl Server {

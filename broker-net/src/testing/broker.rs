@@ -405,7 +405,8 @@ impl TestBroker {
     }
 
     /// Ends the server abruptly, and starts another at the same address with the same options:
-    /// clients see a server that restarts. Taps and faults stay.
+    /// clients see a server that restarts. Taps and faults stay. What streams have taken is stored before; a
+    /// crash (`crash()`, cargo feature `streams`) stores nothing, and is ended by this.
     ///
     /// # Errors
     ///
@@ -504,6 +505,7 @@ impl TestBroker {
             "the clock of a runtime of several threads cannot be moved: start the broker with `own_thread()`"
         );
         let moving = async move {
+            crate::clock::note_move();
             tokio::time::pause();
             {
                 // The first poll moves the clock; the rest would let other tasks run first, and a
@@ -563,7 +565,7 @@ impl TestBroker {
     }
 
     /// Runs a function in the server's runtime; `None` if it panicked or the runtime has ended.
-    async fn there<T: Send + 'static>(
+    pub(super) async fn there<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {

@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::block_on;
 use super::broker::TestBroker;
-use super::kit::{AuthConfig, Kit};
+use super::kit::{AuthConfig, Kit, Surroundings};
 use super::own_thread::OwnThread;
 use super::start_error::StartError;
 use crate::network::NetworkPort;
@@ -48,7 +48,7 @@ pub struct TestBrokerBuilder {
     auth_config: AuthConfig,
     lines: usize,
     has_own_thread: bool,
-    network: Option<NetworkPort>,
+    pub(super) surroundings: Surroundings,
 }
 
 impl Default for TestBrokerBuilder {
@@ -59,7 +59,7 @@ impl Default for TestBrokerBuilder {
             auth_config: AuthConfig::default(),
             lines: LINES,
             has_own_thread: false,
-            network: None,
+            surroundings: Surroundings::default(),
         }
     }
 }
@@ -254,7 +254,7 @@ impl TestBrokerBuilder {
 
     /// Sets the place in a network that carries its routes, in place of a port.
     pub(super) fn network(mut self, network: NetworkPort) -> Self {
-        self.network = Some(network);
+        self.surroundings.network = Some(network);
         self
     }
 
@@ -277,8 +277,8 @@ impl TestBrokerBuilder {
         }
         let is_single = Handle::try_current()
             .is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::CurrentThread);
-        let Self { options, auth_config, network, lines, .. } = self;
-        let kit = Kit::start(options, auth_config, network, lines).await?;
+        let Self { options, auth_config, surroundings, lines, .. } = self;
+        let kit = Kit::start(options, auth_config, surroundings, lines).await?;
         Ok(TestBroker::new(kit, None, is_single))
     }
 
@@ -293,9 +293,9 @@ impl TestBrokerBuilder {
     }
 
     async fn start_on_own_thread(self) -> Result<TestBroker, StartError> {
-        let Self { options, auth_config, network, lines, .. } = self;
+        let Self { options, auth_config, surroundings, lines, .. } = self;
         let start =
-            move || async move { Ok(Kit::start(options, auth_config, network, lines).await?) };
+            move || async move { Ok(Kit::start(options, auth_config, surroundings, lines).await?) };
         let (thread, started) = OwnThread::start(start).map_err(StartError::Thread)?;
         let gone = || {
             StartError::Thread(io::Error::other("the thread ended before the start was complete"))

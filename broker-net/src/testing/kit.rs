@@ -30,8 +30,7 @@ pub(super) struct Kit {
     pub(super) watcher: Arc<Watcher>,
     pub(super) acceptor: Arc<AuthFailures>,
     pub(super) gates: Arc<StallGates>,
-    /// The place in the network of its cluster.
-    network: Option<NetworkPort>,
+    pub(super) surroundings: Surroundings,
     state: Mutex<State>,
     began: tokio::time::Instant,
     /// Nanoseconds by which its clock was moved.
@@ -39,8 +38,10 @@ pub(super) struct Kit {
 }
 
 struct State {
-    /// `None` after the end of the test broker, and briefly during a restart.
+    /// `None` after the end of the test broker, after a crash, and briefly during a restart.
     server: Option<Arc<Server>>,
+    /// Until it is restarted.
+    is_crashed: bool,
     is_over: bool,
     /// The current options, with the bound ports.
     options: ServerOptions,
@@ -57,6 +58,24 @@ impl fmt::Debug for Kit {
     }
 }
 
+/// What is around the server, whatever its options are.
+#[derive(Clone, Default)]
+pub(super) struct Surroundings {
+    /// The place in the network of its cluster.
+    pub(super) network: Option<NetworkPort>,
+    #[cfg(feature = "streams")]
+    pub(super) streams: Option<StreamsConfig>,
+}
+
+/// The streams of a test broker, which its restarts keep.
+#[cfg(feature = "streams")]
+#[derive(Clone, Debug)]
+pub(super) struct StreamsConfig {
+    pub(super) options: broker_streams::service::Options,
+    /// `None` for the disk of the seed.
+    pub(super) disk: Option<broker_streams::testing::TestDisk>,
+}
+
 /// The authenticators.
 #[derive(Clone, Default)]
 pub(super) struct AuthConfig {
@@ -68,6 +87,19 @@ pub(super) struct AuthConfig {
     /// The operator whose accounts are served.
     #[cfg(feature = "jwt")]
     pub(super) operator: Option<broker_core::operator::OperatorMode>,
+}
+
+#[cfg(feature = "streams")]
+impl Surroundings {
+    /// Gives streams without a place a disk.
+    fn with_disk(mut self, seed: u64) -> Self {
+        if let Some(streams) = &mut self.streams
+            && streams.options.directory.is_none()
+        {
+            streams.disk.get_or_insert_with(|| broker_streams::testing::TestDisk::new(seed));
+        }
+        self
+    }
 }
 
 impl AuthConfig {
@@ -86,7 +118,7 @@ async fn bind(
     auth_config: &AuthConfig,
     acceptor: &Arc<AuthFailures>,
     gates: &Arc<StallGates>,
-    network: Option<&NetworkPort>,
+    surroundings: &Surroundings,
     watcher: &Arc<Watcher>,
 ) -> Result<Server, BindError> {
     let guarded = |behind: Arc<dyn Authenticator>| FailingAuthenticator {
@@ -95,7 +127,12 @@ async fn bind(
     };
     let all = auth_config.all.clone().unwrap_or_else(|| Arc::new(NoAuth));
     let builder = ServerBuilder::default().options(options).gates(Arc::clone(gates));
-    let builder = builder.network(network.cloned());
+    let builder = builder.network(surroundings.network.clone());
+    #[cfg(feature = "streams")]
+    let builder = match surroundings.streams.clone() {
+        Some(streams) => builder.streams_in_test(streams.options, streams.disk),
+        None => builder,
+    };
     #[cfg(feature = "jwt")]
     let builder = match &auth_config.operator {
         Some(mode) => builder.operator_mode(mode.clone()),
@@ -117,20 +154,23 @@ impl Kit {
     pub(super) async fn start(
         options: ServerOptions,
         auth_config: AuthConfig,
-        network: Option<NetworkPort>,
+        surroundings: Surroundings,
         lines: usize,
     ) -> Result<Arc<Self>, BindError> {
+        #[cfg(feature = "streams")]
+        let surroundings = surroundings.with_disk(options.broker.seed);
         let watcher = Arc::new(Watcher::new(lines, options.broker.seed));
         let acceptor = Arc::new(AuthFailures::default());
         let gates = Arc::default();
         let server =
-            bind(options, &auth_config, &acceptor, &gates, network.as_ref(), &watcher).await?;
+            bind(options, &auth_config, &acceptor, &gates, &surroundings, &watcher).await?;
         let state = State {
             options: server.options(),
             address: server.local_addr(),
             url: server.url(),
             server: Some(Arc::new(server)),
             is_over: false,
+            is_crashed: false,
             auth_config,
             tasks: JoinSet::new(),
         };
@@ -139,7 +179,7 @@ impl Kit {
             watcher,
             acceptor,
             gates,
-            network,
+            surroundings,
             state: Mutex::new(state),
             began: tokio::time::Instant::now(),
             moved_nanos: AtomicU64::new(0),
@@ -199,7 +239,10 @@ impl Kit {
     ) -> Result<(), BindError> {
         let (server, mut options, auth_config) = {
             let mut state = self.state();
-            let Some(server) = state.server.take() else { return Ok(()) };
+            let server = state.server.take();
+            if server.is_none() && !state.is_crashed {
+                return Ok(());
+            }
             if let Some(next) = next {
                 let before = std::mem::replace(&mut state.options, next);
                 state.options.keep_ports_of(&before);
@@ -209,19 +252,40 @@ impl Kit {
             }
             (server, state.options.clone(), state.auth_config.clone())
         };
-        server.end_at_once().await;
-        drop(server);
+        if let Some(server) = server {
+            server.end_at_once().await;
+        }
         // Another run has another id.
         options.broker.seed = options.broker.seed.wrapping_add(1);
-        let (gates, network) = (&self.gates, self.network.as_ref());
+        let (gates, around) = (&self.gates, &self.surroundings);
         let server =
-            bind(options, &auth_config, &self.acceptor, gates, network, &self.watcher).await?;
+            bind(options, &auth_config, &self.acceptor, gates, around, &self.watcher).await?;
         let mut state = self.state();
         if !state.is_over {
+            state.is_crashed = false;
             state.options = server.options();
             state.server = Some(Arc::new(server));
         }
         Ok(())
+    }
+
+    /// Ends the server as a crash of the machine does.
+    #[cfg(feature = "streams")]
+    pub(super) async fn crash(&self) {
+        let server = {
+            let mut state = self.state();
+            let server = state.server.take();
+            state.is_crashed |= server.is_some();
+            server
+        };
+        let Some(server) = server else { return };
+        if let Some(disk) = self.surroundings.streams.as_ref().and_then(|it| it.disk.as_ref()) {
+            disk.crash();
+        }
+        if let Some(streams) = server.streams() {
+            streams.abandon();
+        }
+        server.end_at_once().await;
     }
 
     /// See [`Server::apply_with`].

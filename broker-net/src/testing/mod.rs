@@ -23,6 +23,7 @@
 //! | inspect | [`tap`](TestBroker::tap), [`stats`](TestBroker::stats), [`connections`](TestBroker::connections), [`lines`](TestBroker::lines) |
 //! | wait, instead of sleeping | [`wait_for_subscription`](TestBroker::wait_for_subscription), [`wait_for_clients`](TestBroker::wait_for_clients), [`wait_idle`](TestBroker::wait_idle), [`wait_until`](TestBroker::wait_until) anything, [`Tap::expect`] |
 //! | inject faults | [`disturb`](TestBroker::disturb) messages, [`cut`](TestBroker::cut) and [stall](TestBroker::stall_writes) connections, [`refuse_connections`](TestBroker::refuse_connections), [`restart`](TestBroker::restart), [`fail_authentication`](TestBroker::fail_authentication), [`send_error`](TestBroker::send_error), [`send_info`](TestBroker::send_info), [`lame_duck`](TestBroker::lame_duck), [`apply`](TestBroker::apply) |
+//! | streams | `TestBroker::builder().streams()`, and `crash()`, `disk()` with faults (cargo feature `streams`) |
 //! | move the clock | [`advance`](TestBroker::advance) |
 //! | several servers | [`TestCluster::start(3)`](TestCluster::start): [stop](TestCluster::stop), restart, [partition](TestCluster::partition), [isolate](TestCluster::isolate), heal and [cut](TestCluster::cut) them, [move their clocks](TestCluster::advance), [mix them](TestClusterBuilder::with_nats_server) with nats-server |
 //!
@@ -55,6 +56,8 @@ mod listener;
 mod operator;
 mod own_thread;
 mod start_error;
+#[cfg(feature = "streams")]
+mod streams;
 mod tap;
 mod tapped;
 mod wait;
@@ -72,6 +75,8 @@ pub use listener::{Answer, TestListener};
 #[cfg(feature = "jwt")]
 pub use operator::{TestAccount, TestOperator, TestSigningKey, TestUser};
 pub use start_error::StartError;
+#[cfg(feature = "streams")]
+pub use streams::TestDisk;
 pub use tap::Tap;
 pub use tapped::Tapped;
 pub use wait::Wait;

@@ -16,6 +16,8 @@ mod panics;
 mod promises;
 mod restart;
 mod starting;
+#[cfg(feature = "streams")]
+mod streams;
 
 use std::time::Duration;
 
