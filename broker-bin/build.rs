@@ -1,6 +1,6 @@
 //! States the commit that is built, which the log and `/varz` show.
 //!
-//! `NATSD_GIT_COMMIT` in the environment of the build comes first. It is for builds outside of a checkout, such as those in an
+//! `BUILD_COMMIT` in the environment of the build comes first. It is for builds outside of a checkout, such as those in an
 //! image.
 
 use std::process::Command;
@@ -9,12 +9,12 @@ use std::process::Command;
 const DIGITS: usize = 7;
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=NATSD_GIT_COMMIT");
-    let given = std::env::var("NATSD_GIT_COMMIT").ok();
+    println!("cargo::rerun-if-env-changed=BUILD_COMMIT");
+    let given = std::env::var("BUILD_COMMIT").ok();
     if let Some(commit) = given.or_else(packaged).or_else(checked_out) {
         let commit: String = commit.trim().chars().take(DIGITS).collect();
         if !commit.is_empty() && commit.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            println!("cargo::rustc-env=NATSD_GIT_COMMIT={commit}");
+            println!("cargo::rustc-env=BUILD_COMMIT={commit}");
         }
     }
 }

@@ -124,7 +124,7 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         tracing::info!("Starting natsd");
         tracing::info!("  Version:  {VERSION} (NATS {NATS_VERSION})");
-        tracing::info!("  Git:      [{}]", option_env!("NATSD_GIT_COMMIT").unwrap_or("not set"));
+        tracing::info!("  Git:      [{}]", option_env!("BUILD_COMMIT").unwrap_or("not set"));
 
         banner();
         // NATS 2.14: auth.go checkAuthforWarnings.

@@ -252,7 +252,7 @@ impl Observer {
             server_name: info.server_name,
             version: info.version,
             proto: info.proto,
-            git_commit: option_env!("NATSD_GIT_COMMIT"),
+            git_commit: option_env!("BUILD_COMMIT"),
             go: info.go,
             host: facts.host.clone(),
             port: facts.port,

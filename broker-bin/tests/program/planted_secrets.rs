@@ -61,7 +61,7 @@ const BAD: &[&str] = &[
     "cluster { port: 1, routes: 'nats://h', authorization { user: u, password: Pl4nted41 } }",
     "leafnodes { remotes: [{url: 'nats://u:Pl4nted49@localhost:1'}] }",
     "leafnodes { remotes: [{url: 'nats:/u:Pl4nted42@:x'}] }",
-    "jetstream { key: Pl4nted43 }",
+    "jetstream { key: Pl4nted43, cipher: Pl4nted43 }",
     "operator: Pl4nted44",
     "resolver_preload: { A: Pl4nted45 }",
     "accounts { A { users: [{nkey: Pl4nted46}] } }",

@@ -149,10 +149,11 @@ impl Viewer {
         (offset, limit): (usize, usize),
     ) -> Option<(Vec<ConsumerReport>, usize)> {
         let unit = self.unit(account, stream)?;
-        let names = unit.see(|cell| {
+        let mut names = unit.see(|cell| {
             let shown = cell.consumers().filter(|one| !one.config().direct);
             shown.map(|one| one.name().to_owned()).collect::<Vec<_>>()
         });
+        names.sort_unstable();
         let some: Vec<String> = names.iter().skip(offset).take(limit).cloned().collect();
         Some((super::viewer::consumer_reports(&unit, &some), names.len()))
     }
