@@ -7,7 +7,7 @@
 //! more than the length that a block declares.
 //!
 //! ```
-//! use crate::transport::CompressionLevel;
+//! use broker_core::transport::CompressionLevel;
 //! use broker_core::s2::{Decoder, Encoder, IDENTIFIER};
 //!
 //! let text = b"PING\r\n".repeat(20);
