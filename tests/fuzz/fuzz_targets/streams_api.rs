@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use broker_streams::api::request::SnapshotRequest;
 use broker_streams::api::{ApiRequest, Host, Identity, RequestCounts, handle};
 use broker_streams::cell::{Cell, CellScope};
 use broker_streams::config::limits::{AccountLimits, ServerLimits, TierLimits};
@@ -105,7 +106,8 @@ impl Account {
     }
 
     fn publish(&mut self, subject: &[u8], payload: &[u8], now: Time) {
-        if broker_core::Subject::parse(subject).is_err() {
+        let text = str::from_utf8(subject).unwrap_or_default();
+        if broker_core::Subject::parse(text).is_err() {
             return;
         }
         let Streams { cells, sent, .. } = &mut self.streams;
@@ -182,6 +184,24 @@ impl Host for Streams {
         let Some(mut cell) = self.cells.remove(name) else { return Ok(false) };
         cell.close(now, &mut self.sent);
         Ok(true)
+    }
+
+    // A backup answers on its own.
+    fn start_snapshot(
+        &mut self,
+        _: &str,
+        _: &SnapshotRequest,
+        _: &ApiRequest<'_>,
+    ) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    fn start_restore(
+        &mut self,
+        config: StreamConfig,
+        _: &ApiRequest<'_>,
+    ) -> Result<String, ApiError> {
+        Ok(format!("$JS.SNAPSHOT.RESTORE.{}.ID", config.name))
     }
 
     fn count(&mut self, is_error: bool) {
