@@ -58,7 +58,7 @@ impl fmt::Debug for Kit {
     }
 }
 
-/// What is around the server, whatever its options are.
+/// The surroundings of the server, independent of its options.
 #[derive(Clone, Default)]
 pub(super) struct Surroundings {
     /// The place in the network of its cluster.

@@ -115,7 +115,7 @@ pub(crate) fn limit_reached(
     go_json::compact(&event).unwrap_or_default()
 }
 
-/// What is told about a backup.
+/// An event of a backup, for an advisory.
 #[derive(Clone, Debug)]
 pub(crate) enum BackupEvent {
     /// A backup begins.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::host::ApiRequest;
 
-/// What advisories say about a client, in the reference's order: all but its credentials.
+/// The description of a client in advisories, in the reference's order: all but its credentials.
 // NATS 2.14: events.go ClientInfo, forAdvisory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]

@@ -29,7 +29,7 @@ pub(super) struct Reader<R> {
     padding: u64,
 }
 
-/// What an extended header says about the file behind it.
+/// The contents of an extended header, about the file behind it.
 #[derive(Default)]
 struct Extension {
     name: Option<Vec<u8>>,

@@ -42,7 +42,7 @@ pub enum InvalidIndex {
     TooLarge,
 }
 
-/// What an index says.
+/// The contents of an index.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(super) struct Index {
     pub(super) messages: u64,

@@ -44,6 +44,6 @@ mod file {
     pub(super) const INDEX: &str = "index.db";
     pub(super) const CONSUMERS: &str = "obs";
     pub(super) const PROGRESS: &str = "o.dat";
-    /// What nats-server adds to a backup that it could not finish.
+    /// The file that nats-server adds to a backup that it could not finish.
     pub(super) const ERRORS: &str = "errors.txt";
 }

@@ -3,7 +3,7 @@
 use crate::config::StreamConfig;
 use crate::config::limits::{ServerLimits, TierLimits};
 
-/// What a backup is restored to.
+/// The destination of a restored backup.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// The name of the account, for errors.

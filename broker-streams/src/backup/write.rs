@@ -47,7 +47,7 @@ impl Start {
     }
 }
 
-/// What a backup contains.
+/// The contents of a backup.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Written {
     /// The damaged messages, which it does not contain.
@@ -129,7 +129,7 @@ struct Messages {
     buffer: Vec<u8>,
 }
 
-/// What is done with each message.
+/// A function that is called with each message.
 type Visit<'a> = dyn FnMut(&crate::store::Record<'_>) + 'a;
 
 impl Messages {

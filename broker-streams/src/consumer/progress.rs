@@ -13,7 +13,7 @@ pub struct Progress {
     pub floor: (u64, u64),
     /// The unacknowledged messages, in order: the sequence, the number of the delivery, and its time.
     pub pending: Vec<(u64, u64, Time)>,
-    /// How often messages were delivered again, in order of their sequences.
+    /// The number of further deliveries of each message, in order of their sequences.
     pub counts: Vec<(u64, u64)>,
 }
 

@@ -16,7 +16,7 @@ pub struct StreamRow {
     pub account: String,
     /// The name.
     pub name: String,
-    /// Where the messages are.
+    /// The place of the messages.
     pub storage: StorageType,
     /// The number of messages.
     pub messages: u64,

@@ -8,7 +8,7 @@ use crate::config::StreamConfig;
 use crate::config::check::collide_any;
 use crate::error::ApiError;
 
-/// What is being done with streams: each of it by one thread at a time.
+/// The tasks of streams, each done by one thread at a time.
 #[derive(Clone, Default)]
 pub(super) struct Claims(Arc<Mutex<State>>);
 

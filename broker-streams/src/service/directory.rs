@@ -27,7 +27,7 @@ pub(super) struct Directory {
     place: Place,
 }
 
-/// Where a directory is.
+/// The place of a directory.
 #[derive(Debug)]
 enum Place {
     Files {

@@ -18,7 +18,7 @@ pub struct Options {
     pub version: String,
     /// The directory of streams in files; `None` without such streams.
     pub directory: Option<PathBuf>,
-    /// How streams in files are encrypted; `None` for not at all.
+    /// The encryption of streams in files; `None` for none.
     pub encryption: Option<Encryption>,
     /// The domain; empty for none.
     pub domain: String,

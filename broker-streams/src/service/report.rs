@@ -120,7 +120,7 @@ pub enum StreamHealth {
     NotRecovered,
 }
 
-/// What all streams have done since the start.
+/// The counts of all streams since the start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ServiceCounts {
     /// Syncs of files.
@@ -135,7 +135,7 @@ pub struct ServiceCounts {
     pub dropped_requests: u64,
     /// Requests to the API that wait.
     pub waiting_requests: usize,
-    /// How long messages have waited.
+    /// The waiting times of messages.
     pub latencies: Latencies,
 }
 

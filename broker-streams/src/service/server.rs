@@ -27,7 +27,7 @@ use crate::stream::{self, OpenBatches};
 /// The subject by which operators learn that requests to the API were dropped.
 const LIMIT_REACHED: &str = "$JS.EVENT.ADVISORY.API.LIMIT_REACHED";
 
-/// How the work of a server is done.
+/// The way in which the work of a server is done.
 #[derive(Default)]
 pub(super) struct Setup {
     /// The directory; otherwise that of the options.

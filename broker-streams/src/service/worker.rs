@@ -77,7 +77,7 @@ enum Next {
 }
 
 #[cfg(feature = "testing")]
-/// What a worker's step has come to.
+/// The result of a worker's step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Step {
     /// Something was done.

@@ -127,7 +127,7 @@ pub trait SyncJob: Any + Send {
     }
 }
 
-/// What a job has written.
+/// The amount that a job has written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Written {
     /// Bytes of messages and the journal.

@@ -17,7 +17,7 @@ use broker_streams::store::MemoryStorage;
 use broker_streams::stream::{Incoming, Options, Room, Stream};
 use libfuzzer_sys::fuzz_target;
 
-/// What the account may have. More than that is a limit that does not hold.
+/// The limits of the account, which the target checks.
 const STREAMS: i64 = 6;
 const CONSUMERS: i64 = 8;
 const MEMORY: i64 = 1 << 20;
@@ -56,7 +56,7 @@ struct Streams {
     sent: Sent,
 }
 
-/// Everybody subscribes to everything.
+/// An outbox in which all subjects have subscribers.
 #[derive(Default)]
 struct Sent {
     answers: usize,

@@ -30,7 +30,7 @@ struct Routes {
     metrics: Metrics,
     /// The path of the index page.
     root: String,
-    /// Whether messages of streams are shown.
+    /// Shows messages of streams.
     #[cfg(feature = "streams")]
     shows_messages: bool,
     base_path: String,

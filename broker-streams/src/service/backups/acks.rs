@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::lock::{lock, wait};
 
-/// How many more chunks may be sent.
+/// The number of chunks that may still be sent.
 pub(super) struct Acks {
     slots: Mutex<usize>,
     most: usize,

@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::outbox::Outbox;
 use crate::store::MemoryStorage;
 
-/// What a backup was restored to.
+/// The store of a restored backup.
 pub(in super::super) enum Store {
     /// Messages in memory, and the journal.
     Memory(Box<MemoryStorage>, Vec<Vec<u8>>),
@@ -22,7 +22,7 @@ pub(in super::super) enum Store {
     File(Staged),
 }
 
-/// What a backup does with its account.
+/// The account of a backup, as the backup uses it.
 pub(in super::super) trait Home: Send + Sync {
     /// Returns the name.
     fn name(&self) -> &str;

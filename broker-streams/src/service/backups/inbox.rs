@@ -15,7 +15,7 @@ pub(super) struct Chunk {
     pub(super) payload: Box<[u8]>,
 }
 
-/// What a client has sent.
+/// The next input of a client.
 pub(super) enum Next {
     /// A chunk; one without content is the end.
     Chunk(Chunk),

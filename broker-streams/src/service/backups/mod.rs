@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use request::OwnedRequest;
 
-/// How long a backup waits for its client: for an acknowledgement, or for the next chunk.
+/// The time that a backup waits for its client: for an acknowledgement, or for the next chunk.
 // NATS 2.14: jetstream_api.go defaultSnapshotAckTimeout, processStreamRestore.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often a backup that waits looks whether its client still subscribes, and whether the server ends.
+/// The interval at which a backup that waits checks the interest of its client, and the end of the server.
 const LOOK: Duration = Duration::from_millis(100);

@@ -21,7 +21,7 @@ use crate::go;
 use crate::limits::{CHUNK_BYTES, WINDOW_BYTES};
 use crate::outbox::{Outbox, Outgoing};
 
-/// How long the first chunk waits for a subscription to the subject of the chunks.
+/// The time that the first chunk waits for a subscription to the subject of the chunks.
 const INTEREST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Begins a backup on a thread of its own.

@@ -20,7 +20,7 @@ use crate::store::record::{ALIGNMENT, HEADER, Header};
 /// The length of the header of a segment.
 pub(super) const SEGMENT_HEADER: usize = 64;
 
-/// How a segment begins.
+/// The beginning of a segment.
 pub(super) const MAGIC: &[u8; 8] = b"natsdlog";
 const VERSION: u32 = 1;
 

@@ -104,7 +104,7 @@ pub struct FileStorage {
     damaged: Vec<(u64, u64)>,
     /// Messages to overwrite.
     erasures: Vec<u64>,
-    /// How many times messages were to be overwritten.
+    /// The number of requests to overwrite messages.
     erasures_begun: u64,
     /// The last job overwrites messages.
     is_erasing: bool,

@@ -14,7 +14,7 @@ const SECTOR: usize = 512;
 #[derive(Clone)]
 pub(crate) struct SimulatedDisk {
     state: Arc<Mutex<State>>,
-    /// What the names of its files begin with.
+    /// The prefix of the names of its files.
     prefix: Arc<str>,
     /// The number of crashes before it was opened; `None` if it survives them.
     opened: Option<u64>,

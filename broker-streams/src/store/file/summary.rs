@@ -23,7 +23,7 @@ use super::scan::Scan;
 use crate::config::Time;
 use crate::store::record::Kind;
 
-/// How a summary begins.
+/// The beginning of a summary.
 pub(super) const MAGIC: &[u8; 8] = b"natsdsum";
 const VERSION: u32 = 2;
 const FIXED: usize = 56;

@@ -19,7 +19,7 @@ pub(super) const TAG: usize = 16;
 /// A key.
 pub(super) type Key = Zeroizing<[u8; KEY]>;
 
-/// How a store is encrypted.
+/// The encryption of a store.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Cipher {
     /// ChaCha20-Poly1305.

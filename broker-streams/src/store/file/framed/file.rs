@@ -9,7 +9,7 @@ use super::cipher::TAG;
 use super::frame::{CONTENTS, Form, HEADER, Header, encode};
 use super::index::{Found, Index, Mark, Window};
 
-/// What is read in place of what is damaged: no record begins so.
+/// The byte that is read in place of a damaged one: no record begins with it.
 const DAMAGED: u8 = 0xff;
 
 /// The bytes that are read behind the end in place of what was being written when the machine stopped. Most are zeros, as those of a

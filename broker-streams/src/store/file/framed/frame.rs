@@ -57,7 +57,7 @@ pub(super) struct Header {
     nonce: [u8; NONCE],
 }
 
-/// How contents become a frame.
+/// The way in which contents become a frame.
 pub(super) struct Form<'a> {
     /// They are compressed if that makes them shorter.
     pub(super) compresses: bool,

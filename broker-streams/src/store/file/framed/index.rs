@@ -8,7 +8,7 @@ use super::frame::{ALIGNMENT, HEADER, Header, MOST_CONTENTS};
 /// The bytes of contents between two marks.
 const MARK_BYTES: u64 = 32 * 1024;
 
-/// What a disk writes as a whole.
+/// The unit that a disk writes as a whole.
 const SECTOR: u64 = 512;
 
 /// The bytes that are read at once where frames are short.
@@ -62,7 +62,7 @@ pub(super) struct Mark {
     pub(super) place: u64,
 }
 
-/// What is at a place.
+/// The contents of a place.
 pub(super) enum Found {
     /// A frame.
     Frame(u64, Header),
@@ -70,7 +70,7 @@ pub(super) enum Found {
     Gap(u64, Mark),
 }
 
-/// Where the frames of a file are.
+/// The places of the frames of a file.
 #[derive(Default)]
 pub(super) struct Index {
     marks: Vec<Mark>,

@@ -43,7 +43,7 @@ const PART: usize = 4096;
 /// The most keys of a store: each change of the configured key or of the cipher adds one.
 const KEYS: usize = 10_000;
 
-/// How the streams of a server are encrypted.
+/// The encryption of the streams of a server.
 #[derive(Clone, Debug, Default)]
 pub struct Encryption {
     /// The cipher for what is written from now on.
@@ -62,11 +62,11 @@ impl Encryption {
     }
 }
 
-/// How one store is encrypted.
+/// The encryption of one store.
 #[derive(Clone, Debug)]
 pub struct StoreEncryption {
     encryption: Encryption,
-    /// What tells the store from others.
+    /// The name that distinguishes the store from others.
     context: Vec<u8>,
 }
 
@@ -126,7 +126,7 @@ impl StoredKey {
     }
 }
 
-/// What changed in how a store is encrypted when it was opened.
+/// The change of a store's encryption when it was opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum KeyChange {
     /// Nothing.
@@ -138,7 +138,7 @@ pub enum KeyChange {
     Converted,
 }
 
-/// What became of the keys of a store.
+/// The result of reading the keys of a store.
 pub(super) struct OpenedKeys {
     pub(super) keys: Keys,
     /// One part of the file was damaged; it is whole again.

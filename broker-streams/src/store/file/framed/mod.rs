@@ -55,7 +55,7 @@ pub struct FramedDisk {
     change: KeyChange,
 }
 
-/// How frames are made and read.
+/// The way in which frames are made and read.
 struct Coder {
     keys: Option<Keys>,
     compresses: AtomicBool,

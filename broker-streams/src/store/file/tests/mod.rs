@@ -18,7 +18,7 @@ use crate::store::tests::{Model, Random, change, compare, compare_all};
 
 const SMALL: FileOptions = FileOptions { segment_bytes: 4096 };
 
-/// How a store is stored.
+/// The mode of a store: its compression and encryption.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mode {
     cipher: Option<Cipher>,
