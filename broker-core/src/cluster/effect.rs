@@ -71,7 +71,7 @@ pub(crate) struct Place {
     pub(crate) index: Option<usize>,
     /// The route is the only one, for all accounts.
     pub(crate) has_no_pool: bool,
-    /// INFO to be sent before the interest.
+    /// INFO to be sent before anything else, reports about other servers included.
     pub(crate) info: Option<Box<RouteInfo>>,
     /// A PING is to be sent, whose PONG leads to the next connection of the pool.
     pub(crate) pings: bool,

@@ -76,12 +76,9 @@ impl RouteLink {
         }
     }
 
-    pub(super) fn set_of_account(&self) {
-        self.is_of_account.store(true, Ordering::Relaxed);
-    }
-
-    /// Sets the permissions before any interest is sent.
-    pub(super) fn begin_with(&self, permissions: Option<Arc<Permissions>>) {
+    /// Makes the connection a route, before any interest is sent: with its permissions, and whether it is one account's.
+    pub(super) fn begin(&self, permissions: Option<Arc<Permissions>>, is_of_account: bool) {
+        self.is_of_account.store(is_of_account, Ordering::Relaxed);
         self.permissions.store(permissions.clone());
         self.permissions_before.store(permissions);
     }
@@ -98,6 +95,12 @@ impl RouteLink {
 
     /// Sends an INFO from any thread: of this server, or about another one.
     pub(super) fn send_info(&self, info: &RouteInfo, is_about_other: bool) {
+        self.append_info(info, is_about_other);
+        self.wake();
+    }
+
+    /// As [`Self::send_info`]; the caller sees to it that it is written.
+    pub(super) fn append_info(&self, info: &RouteInfo, is_about_other: bool) {
         self.queue.append(&mut |out| {
             if is_about_other {
                 route::encode::gossip(out, info);
@@ -105,7 +108,6 @@ impl RouteLink {
                 route::encode::info(out, info);
             }
         });
-        self.wake();
     }
 
     /// Closes the connection with an error.

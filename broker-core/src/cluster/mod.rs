@@ -9,6 +9,8 @@ mod effect;
 mod link;
 mod record;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod topology;
 
@@ -193,9 +195,6 @@ impl Cluster {
         let ip: Option<IpAddr> = endpoint.remote.map(|remote| remote.ip());
         let record = dial.map_or_else(|| Record::accepted(ip), |dial| Record::dialed(dial, ip));
         let link = Arc::new(RouteLink::new(Arc::clone(endpoint), queue));
-        if record.account.is_some() {
-            link.set_of_account();
-        }
         self.topology.lock().open(endpoint.id, record);
         self.links.lock().insert(endpoint.id, Arc::clone(&link));
         self.has_links.store(true, Ordering::Release);
@@ -317,7 +316,21 @@ impl Cluster {
         }
         let nonce = self.nonce();
         let plain = Some(info.server_name.clone()).filter(|_| !info.jetstream);
-        let (joined, effects) = self.topology.lock().handle_info(id, info, nonce);
+        let link = self.link(id);
+        let (joined, effects) = {
+            let mut topology = self.topology.lock();
+            let (joined, effects) = topology.handle_info(id, info, nonce);
+            if let (Joined::Registered(place), Some(link)) = (&joined, link) {
+                // Before another thread finds the route: the other server takes the first INFO for this server's, and no
+                // interest passes the permissions by.
+                let is_of_account = topology.record(id).is_some_and(|it| it.account.is_some());
+                link.begin(self.rules().map(|rules| Arc::clone(&rules.permissions)), is_of_account);
+                if let Some(own) = &place.info {
+                    link.append_info(own, false);
+                }
+            }
+            (joined, effects)
+        };
         if let (Joined::Registered(_), Some(name)) = (&joined, plain) {
             self.conflicts.lock().forget(&name);
         }
@@ -364,10 +377,6 @@ impl Cluster {
     /// Begins to send the interest over a route that has got its place.
     pub(crate) fn send_interest(&self, link: &Arc<RouteLink>, host: &dyn ClusterHost) {
         let id = link.endpoint.id;
-        link.begin_with(self.rules().map(|rules| Arc::clone(&rules.permissions)));
-        if self.topology.lock().record(id).is_some_and(|record| record.account.is_some()) {
-            link.set_of_account();
-        }
         for account in host.accounts() {
             let carries = {
                 let topology = self.topology.lock();

@@ -22,6 +22,8 @@ mod joining;
 mod leaving;
 mod reload;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 /// See the module.

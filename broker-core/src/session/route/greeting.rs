@@ -102,9 +102,6 @@ impl RouteSession {
         match self.cluster.handle_info(self.endpoint.id, info, &*shared) {
             Joined::Noted => {}
             Joined::Registered(place) => {
-                if let Some(info) = &place.info {
-                    self.send_info(info, scratch);
-                }
                 self.endpoint.traces_messages.store(traces, Ordering::Relaxed);
                 self.introduce(&remote_name);
                 self.join(&remote_id, place.index.is_none());
