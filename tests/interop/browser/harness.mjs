@@ -3,6 +3,10 @@
 // The browser is the Chromium named by the environment variable CHROMIUM, or Debian's. Servers and
 // reports are those of ../js/harness.mjs.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
 import { chromium } from "playwright-core";
 
 export { Server, main, withServer } from "../js/harness.mjs";
@@ -23,6 +27,15 @@ const FLAGS = [
 ];
 
 let browser;
+
+const folders = [];
+process.on("exit", () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
+/** Creates a folder that exists until the program ends. */
+export function temporaryFolder() {
+  folders.push(mkdtempSync(join(tmpdir(), "natsd-page-")));
+  return folders.at(-1);
+}
 
 /** The browser, started on first use with a temporary profile. */
 async function theBrowser() {

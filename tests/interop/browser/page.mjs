@@ -2,11 +2,10 @@
 //
 // CONNECTIONS: number of connections in the largest scenario, 2,000 by default.
 
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { main, same, until, withPage, withServer } from "./harness.mjs";
+import { main, same, temporaryFolder, until, withPage, withServer } from "./harness.mjs";
 import { Client, crowd, traffic } from "./load.mjs";
 
 const MANY = Number(process.env.CONNECTIONS || 2_000);
@@ -21,7 +20,7 @@ const GONE = [/ERR_CONNECTION_(REFUSED|RESET)/, /ERR_EMPTY_RESPONSE/];
 
 /** Creates a configuration file with this content. */
 function config(text) {
-  const path = join(mkdtempSync(join(tmpdir(), "natsd-page-")), "natsd.conf");
+  const path = join(temporaryFolder(), "natsd.conf");
   writeFileSync(path, text);
   return ["-c", path];
 }
@@ -40,7 +39,7 @@ function withView(view, body, { flags = [], options = {}, path = "/" } = {}) {
 
 /** Returns the flags of a server with streams in a directory of its own. */
 function withStreams() {
-  return ["-js", "-sd", mkdtempSync(join(tmpdir(), "natsd-page-streams-"))];
+  return ["-js", "-sd", temporaryFolder()];
 }
 
 /** Creates a stream of these subjects, with messages: `[subject, payload, headers]`. */

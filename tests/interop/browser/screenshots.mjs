@@ -2,11 +2,10 @@
 //
 // Takes a minute and a half, to fill the plots.
 
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { until, withPage, withServer } from "./harness.mjs";
+import { temporaryFolder, until, withPage, withServer } from "./harness.mjs";
 import { Client, crowd, traffic } from "./load.mjs";
 
 const [folder] = process.argv.slice(2);
@@ -14,7 +13,7 @@ const WIDE = { width: 1360, height: 800 };
 const PHONE = { width: 390, height: 780 };
 const SAMPLES = 80;
 
-const config = join(mkdtempSync(join(tmpdir(), "natsd-page-")), "natsd.conf");
+const config = join(temporaryFolder(), "natsd.conf");
 writeFileSync(
   config,
   `server_name: eu-west-1a
