@@ -8,7 +8,7 @@ use crate::config::{AckPolicy, ConsumerConfig, Retention, StreamSource};
 use crate::limits::WAITING_ANSWER_BYTES;
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::{FileDisk, FileOptions, FileStorage, MemoryStorage, Opened};
-use crate::stream::{Incoming, Options, Room};
+use crate::stream::{Incoming, Options, PurgeRequest, Room};
 
 /// The sent messages: the subject by which receivers are found, and the payload.
 #[derive(Default)]
@@ -381,6 +381,27 @@ fn a_mirror_asks_again_when_its_origin_is_gone() {
     mirror.respond();
     mirror.take(&replies[2], &format!("$JS.ACK.O.C.1.8.1.{}.0", NOW.0), "");
     assert_eq!(mirror.cell.stream().state().last_sequence, 8);
+}
+
+/// The sequences are those that nats-server 2.14.5 states.
+#[test]
+fn a_purge_that_removes_nothing_moves_the_consumers() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    add_consumer(&mut cell, &mut sent);
+    let floors = |cell: &mut Cell| {
+        let info = cell.consumer_info("C", NOW, &mut Sent::default()).unwrap();
+        (info.delivered.stream, info.ack_floor.stream)
+    };
+    assert_eq!(floors(&mut cell), (0, 0));
+    let purge = PurgeRequest { sequence: 4, ..PurgeRequest::default() };
+    assert_eq!(cell.purge(&purge, NOW, &mut sent), Ok(0));
+    assert_eq!(floors(&mut cell), (3, 3));
+    publish(&mut cell, "p4", &mut sent);
+    sync(&mut cell, &mut sent);
+    let purge = PurgeRequest { subject: "a.none".into(), ..PurgeRequest::default() };
+    assert_eq!(cell.purge(&purge, NOW, &mut sent), Ok(0));
+    assert_eq!(floors(&mut cell), (3, 3), "the consumer selects more than was purged");
 }
 
 #[test]

@@ -93,12 +93,18 @@ impl Stream {
         sequence: u64,
         context: &mut Context<'_>,
     ) -> Result<u64, StorageError> {
-        let removed = self.storage.remove_before(sequence)?;
-        self.expiries.remove_before(sequence);
-        self.timetable.remove_before(sequence);
+        let removed = self.discard_before(sequence)?;
         if removed > 0 {
             context.consumers.cleared(b"");
         }
+        Ok(removed)
+    }
+
+    /// As [`Self::remove_before`]; the caller notifies the consumers.
+    pub(super) fn discard_before(&mut self, sequence: u64) -> Result<u64, StorageError> {
+        let removed = self.storage.remove_before(sequence)?;
+        self.expiries.remove_before(sequence);
+        self.timetable.remove_before(sequence);
         Ok(removed)
     }
 

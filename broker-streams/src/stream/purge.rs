@@ -54,7 +54,10 @@ impl Stream {
         if self.config.sealed {
             return Err(ApiError::stream_purge_failed("sealed stream"));
         }
-        self.purge_selected(request, context).map_err(ApiError::stream_purge_failed)
+        let purged = self.purge_selected(request, context);
+        // Also without such messages: consumers of these subjects start behind them, and behind all that are purged.
+        context.consumers.cleared(request.subject.as_bytes());
+        purged.map_err(ApiError::stream_purge_failed)
     }
 
     // NATS 2.14: memstore.go PurgeEx.
@@ -67,18 +70,18 @@ impl Stream {
         match request.sequence {
             1 => Ok(0),
             0 if is_all && request.keep == 0 => {
-                self.remove_before(self.state().last_sequence + 1, context)
+                self.discard_before(self.state().last_sequence + 1)
             }
             0 => self.purge_matching(request, u64::MAX, context),
-            sequence if is_all => self.compact(sequence, context),
+            sequence if is_all => self.compact(sequence),
             sequence => self.purge_matching(request, sequence, context),
         }
     }
 
     /// Removes all messages before a sequence, which may be beyond the last one and is the next one then.
     // NATS 2.14: memstore.go compact.
-    fn compact(&mut self, sequence: u64, context: &mut Context<'_>) -> Result<u64, StorageError> {
-        let removed = self.remove_before(sequence, context)?;
+    fn compact(&mut self, sequence: u64) -> Result<u64, StorageError> {
+        let removed = self.discard_before(sequence)?;
         self.storage.skip_to(sequence - 1)?;
         Ok(removed)
     }
@@ -111,10 +114,6 @@ impl Stream {
                 if is_bulk { &mut nobody as &mut dyn Consumers } else { &mut *context.consumers };
             removed += u64::from(self.remove_message(sequence, false, consumers)?);
             next = sequence + 1;
-        }
-        if removed > 0 {
-            // Consumers of these subjects only start behind the last of them.
-            context.consumers.cleared(request.subject.as_bytes());
         }
         Ok(removed)
     }
