@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn one_flipped_bit_is_noticed_and_the_rest_is_served() {
-    for (mode, step) in MODES.into_iter().zip([31, 61, 61, 61, 61]) {
+    for (mode, step) in MODES.into_iter().zip([101, 211, 211, 211, 211]) {
         let disk = SimulatedDisk::new(1);
         let mut storage = mode.open(&disk).unwrap().storage;
         storage.journal(b"entry").unwrap();
@@ -189,7 +189,7 @@ fn spoil(disk: &SimulatedDisk, random: &mut Random) {
 
 #[test]
 fn any_bytes_are_opened_or_refused_and_never_delivered() {
-    for seed in 0..crash_seeds() {
+    for seed in 0..seeds(150) {
         let (mut random, disk, mode) =
             (Random::new(seed), SimulatedDisk::new(seed), Mode::of(seed));
         let mut storage = mode.open(&disk).unwrap().storage;

@@ -96,7 +96,7 @@ fn a_key_and_a_cipher_are_replaced() {
 #[test]
 fn what_was_stored_before_there_was_a_key_is_encrypted() {
     // A crash at each step of it leaves a store that is opened.
-    for seed in 0..crash_seeds() {
+    for seed in 0..seeds(150) {
         let (disk, step) = (SimulatedDisk::new(seed), seed % 59);
         let mut storage = MODES[seed as usize % 2].open(&disk).unwrap().storage;
         for part in 0..4 {

@@ -94,7 +94,7 @@ fn fill(storage: &mut FileStorage, messages: std::ops::RangeInclusive<u64>) {
 
 #[test]
 fn a_store_in_files_agrees_with_the_model() {
-    for seed in 0..60 {
+    for seed in 0..seeds(20) {
         let (mut random, disk, mode) =
             (Random::new(seed), SimulatedDisk::new(seed), Mode::of(seed));
         let mut model = Model::new(StorageType::File);
@@ -144,7 +144,7 @@ fn what_changes_nothing_is_durable_at_once() {
 
 #[test]
 fn a_job_may_take_long() {
-    for seed in 0..40 {
+    for seed in 0..seeds(15) {
         let (mut random, disk, mode) =
             (Random::new(seed), SimulatedDisk::new(seed), Mode::of(seed));
         let mut model = Model::new(StorageType::File);
@@ -173,7 +173,7 @@ type States = BTreeMap<u64, Model>;
 
 #[test]
 fn a_crash_takes_back_only_what_was_not_durable() {
-    for seed in 0..crash_seeds() {
+    for seed in 0..seeds(150) {
         let (mut random, disk, mode) =
             (Random::new(seed), SimulatedDisk::new(seed), Mode::of(seed));
         let mut model = Model::new(StorageType::File);
@@ -196,9 +196,9 @@ fn a_crash_takes_back_only_what_was_not_durable() {
     }
 }
 
-/// Returns the number of seeds: `SEEDS`, or few.
-fn crash_seeds() -> u64 {
-    std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(150)
+/// Returns the number of seeds: `SEEDS`, or these few.
+fn seeds(few: u64) -> u64 {
+    std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(few)
 }
 
 /// Opens a store; `None` if the disk crashed meanwhile.
