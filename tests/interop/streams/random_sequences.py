@@ -39,6 +39,8 @@ class Sequence:
         self.left = self.draw.randint(*STEPS)
         self.consumers = []
         self.acks = []
+        # No messages are removed by requests any more: see docs/compat.md for what nats-server does then.
+        self.keeps = False
         self.step = None
         self.log = []
 
@@ -115,6 +117,7 @@ class Sequence:
         name = draw.choice("cde")
         config = {"durable_name": name, "ack_policy": draw.choice(["explicit", "explicit", "all", "none"])}
         config["deliver_policy"] = draw.choice(["all", "all", "new", "last", "last_per_subject"])
+        self.keeps |= config["deliver_policy"] == "last_per_subject"
         choices = {
             "filter_subject": [self.subject + "." + filter for filter in ("a", "*", "d.>")],
             "filter_subjects": [[self.subject + ".a", self.subject + ".b"]],
@@ -145,7 +148,9 @@ class Sequence:
             return self.fetch()
         at = self.draw.randrange(len(self.acks))
         subject = self.acks[at] if self.draw.random() < 0.2 else self.acks.pop(at)
-        return subject, "", self.draw.choice(["+ACK", "+ACK", "+ACK", "", "-NAK", "-NAK", "+TERM", "+WPI"]), 0
+        answer = self.draw.choice(["+ACK", "+ACK", "+ACK", "", "-NAK", "-NAK", "+TERM", "+WPI"])
+        self.keeps |= answer == "-NAK"
+        return subject, "", answer, 0
 
     def look(self):
         if self.consumers and self.draw.random() < 0.6:
@@ -166,10 +171,14 @@ class Sequence:
         return "$JS.API." + api + self.name, "", json.dumps(body), 0
 
     def remove(self):
+        if self.keeps:
+            return self.look()
         body = {"seq": self.draw.randint(1, 8), "no_erase": self.draw.random() < 0.5}
         return "$JS.API.STREAM.MSG.DELETE." + self.name, "", json.dumps(body), 0
 
     def purge(self):
+        if self.keeps:
+            return self.look()
         body = self.draw.choice([{}, {"filter": self.subject + "." + self.token()}, {"seq": self.draw.randint(1, 8)}, {"keep": 2}])
         if body and self.draw.random() < 0.3:
             body = body | {"filter": self.subject + ".>"}
