@@ -27,6 +27,8 @@ MASK = re.compile(
 )
 # nats-server reports the first sequence 1 for a stream that was purged before its first message, and 0 for others without messages.
 FIRST_OF_NOTHING = (b'"first_seq":1,"first_ts":"0001', b'"first_seq":0,"first_ts":"0001')
+# It also counts the message 0 as deleted there.
+DELETED_OF_NOTHING = (b'"num_deleted":1,"deleted":[0],', b"")
 
 
 class Sequence:
@@ -41,6 +43,8 @@ class Sequence:
         self.acks = []
         # No messages are removed by requests any more: see docs/compat.md for what nats-server does then.
         self.keeps = False
+        # There is a consumer with `max_deliver`: a negative acknowledgement would leave its `ack_floor` behind in nats-server.
+        self.is_limited = False
         self.step = None
         self.log = []
 
@@ -128,6 +132,7 @@ class Sequence:
         }
         for key in draw.sample(sorted(choices), draw.randint(0, 2)):
             config[key] = draw.choice(choices[key])
+        self.is_limited |= "max_deliver" in config
         if draw.random() < 0.1:
             return "$JS.API.CONSUMER.DELETE.%s.%s" % (self.name, name), "", "", 0
         if name not in self.consumers:
@@ -149,6 +154,8 @@ class Sequence:
         at = self.draw.randrange(len(self.acks))
         subject = self.acks[at] if self.draw.random() < 0.2 else self.acks.pop(at)
         answer = self.draw.choice(["+ACK", "+ACK", "+ACK", "", "-NAK", "-NAK", "+TERM", "+WPI"])
+        if answer == "-NAK" and self.is_limited:
+            answer = "+ACK"
         self.keeps |= answer == "-NAK"
         return subject, "", answer, 0
 
@@ -194,7 +201,7 @@ def masked(text):
         words = text.split(b".")
         words[-2] = b"TIME"
         return b".".join(words)
-    return MASK.sub(b"TIME", text.replace(*FIRST_OF_NOTHING))
+    return MASK.sub(b"TIME", text.replace(*FIRST_OF_NOTHING).replace(*DELETED_OF_NOTHING))
 
 
 class Player:
