@@ -121,7 +121,7 @@ class Sequence:
         name = draw.choice("cde")
         config = {"durable_name": name, "ack_policy": draw.choice(["explicit", "explicit", "all", "none"])}
         config["deliver_policy"] = draw.choice(["all", "all", "new", "last", "last_per_subject"])
-        self.keeps |= config["deliver_policy"] == "last_per_subject"
+        self.keeps |= config["deliver_policy"] == "last_per_subject" or config["ack_policy"] == "all"
         choices = {
             "filter_subject": [self.subject + "." + filter for filter in ("a", "*", "d.>")],
             "filter_subjects": [[self.subject + ".a", self.subject + ".b"]],
