@@ -1,4 +1,4 @@
-//! How long messages of streams wait: for the disk, and for the acknowledgement of a consumer.
+//! The times that messages of streams wait: for the disk, and for the acknowledgement of a consumer.
 //!
 //! A measurement is an addition to two numbers that the lock of the stream protects anyway.
 

@@ -19,7 +19,7 @@ const ROUNDS: usize = 21;
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<()> {
-    // How long the original tests sleep after starting the process.
+    // The time that the original tests sleep after starting the process.
     let reference = std::env::var_os("NATS_SERVER");
     let ways: &[_] = if reference.is_some() { &[None, reference.as_deref()] } else { &[None] };
     let millis = Duration::from_millis;

@@ -17,7 +17,7 @@ async fn varz_has_the_fields_of_the_reference_in_order() {
         in_client_msgs in_client_bytes out_msgs out_bytes out_client_msgs out_client_bytes slow_consumers \
         stale_connections stalled_clients subscriptions http_req_stats config_load_time config_digest \
         feature_flags system_account slow_consumer_stats stale_connection_stats disk_io_wait_stats";
-    // What is built outside of a checkout has no commit.
+    // A build outside of a checkout has no commit.
     let with_commit = expected.replace(" proto ", " proto git_commit ");
     let expected = option_env!("BUILD_COMMIT").map_or(expected, |_| &with_commit);
     assert_eq!(keys(&body), expected.split_whitespace().collect::<Vec<_>>());

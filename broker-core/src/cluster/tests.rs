@@ -1,4 +1,4 @@
-//! What is sent over a connection, and in which order.
+//! The order of the lines that are sent over a connection.
 
 use std::time::{Instant, SystemTime};
 

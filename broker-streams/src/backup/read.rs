@@ -112,7 +112,7 @@ impl<'a, 'p> Restoration<'a, 'p> {
                 let contents = contents(file, u64::MAX, archive)?;
                 self.consumers.add(consumer, name, contents);
             }
-            // What other versions may have added.
+            // Files that other versions may have added.
             _ => {}
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What a backup is restored to.
+//! The target of a restored backup.
 
 use crate::config::StreamConfig;
 use crate::config::limits::{ServerLimits, TierLimits};

@@ -1,4 +1,4 @@
-//! What backups do with an account: they publish, and add streams to it.
+//! The interface of an account to backups: they publish in it, and add streams to it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What people see of streams: rows of a table, and single messages, in parts with limits.
+//! Streams for the live page: rows of a table, and single messages, in parts with limits.
 
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub struct StreamRow {
     pub consumers: usize,
     /// Messages that consumers have delivered and not got acknowledged.
     pub ack_pending: u64,
-    /// Why messages are refused, if the store has failed.
+    /// The reason to refuse messages, if the store has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

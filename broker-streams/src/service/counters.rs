@@ -1,4 +1,4 @@
-//! What the service counts, for monitoring.
+//! Counts of the service, for monitoring.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};

@@ -74,7 +74,7 @@ impl Scrubber {
 
     /// The thread.
     pub(super) fn serve(&self) {
-        // What was just opened was just read, for the most part.
+        // A store that was just opened was just read, for the most part.
         while self.pause(ROUND_PAUSE) {
             let round = lock(&self.state).streams.clone();
             round.iter().for_each(|stored| self.check(stored));

@@ -44,7 +44,7 @@ pub(super) struct Unit {
     is_run_queued: AtomicBool,
     /// No sync before this time, because one has failed.
     sync_after: AtomicI64,
-    /// Why messages are refused: the last sync has failed.
+    /// The reason to refuse messages: the last sync has failed.
     failure: Mutex<Option<String>>,
     /// The earliest time at which the worker calls [`Self::tick`].
     ticks_at: AtomicI64,

@@ -52,7 +52,7 @@ impl Work {
         let mut shift = lock(&self.0);
         let Some(Shift { server, scratch }) = &mut *shift else { return Due::Never };
         for _ in 0..STEPS {
-            // What is stored comes first: requests may wait for it.
+            // Stored messages come first: requests may wait for them.
             if server.syncer.step(&server.counters, scratch) {
                 continue;
             }

@@ -69,9 +69,7 @@ impl Stream {
         let is_all = matches!(request.subject.as_str(), "" | ">");
         match request.sequence {
             1 => Ok(0),
-            0 if is_all && request.keep == 0 => {
-                self.discard_before(self.state().last_sequence + 1)
-            }
+            0 if is_all && request.keep == 0 => self.discard_before(self.state().last_sequence + 1),
             0 => self.purge_matching(request, u64::MAX, context),
             sequence if is_all => self.compact(sequence),
             sequence => self.purge_matching(request, sequence, context),

@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(cell) = restored(&bytes) else { return };
     let state = cell.stream().state();
     assert!(state.first_sequence <= state.last_sequence + 1);
-    // What was restored is backed up and restored alike.
+    // A restored stream is backed up and restored alike.
     let again = backup(&cell);
     let copy = restored(&again).expect("it was written by natsd");
     assert_eq!(copy.stream().state(), state);

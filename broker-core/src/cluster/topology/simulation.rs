@@ -134,7 +134,7 @@ impl World {
         if !self.sides.contains_key(&id) {
             return;
         }
-        // What is under way may be lost with the connection.
+        // Lines under way may be lost with the connection.
         let loses = self.random.below(2) == 0;
         if let Some(other) = self.sides.get_mut(&(id ^ 1)).filter(|_| loses) {
             other.is_reset = true;

@@ -232,7 +232,7 @@ impl Room<'_> {
             self.checked = bytes;
             self.account.check_restored(self.config, bytes)?;
         }
-        // What is stored counts for other streams, too.
+        // Stored bytes count for other streams, too.
         self.share.count(&self.none, storage.state().bytes);
         let room = self.share.room();
         if room.server > 0 && room.account > 0 {
