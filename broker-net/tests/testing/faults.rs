@@ -32,7 +32,7 @@ async fn a_message_is_lost_without_an_error_to_its_publisher() {
     let asking = client.request("questions", "1".into());
     let asked = tokio::time::timeout(LATE, asking).await;
     assert!(asked.is_err(), "neither an answer nor \"no responders\"");
-    assert_eq!(lost.count(), 1);
+    broker.wait_until("the question is lost", move |_| lost.count() == 1).await;
     client.publish("questions", "2".into()).await.unwrap();
     assert_eq!(next(&mut questions).await.payload, "2");
 }
