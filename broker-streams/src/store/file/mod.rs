@@ -183,7 +183,10 @@ impl FileStorage {
         let mut piece = Piece::new(number, 0);
         piece.bytes.extend_from_slice(&header.encode());
         self.tail.push(piece);
-        let last = self.segments.back().map_or(0, |last| last.last);
+        let last = self.segments.back_mut().map_or(0, |last| {
+            last.marks.close();
+            last.last
+        });
         self.segments.push_back(Segment::new(number, self.index.last() + 1, last));
     }
 

@@ -64,6 +64,7 @@ impl Chunk {
     /// Gives back the memory for further messages.
     pub(super) fn close(&mut self) {
         self.bytes.shrink_to_fit();
+        self.marks.close();
     }
 
     /// Removes a message. Returns its bytes as limits count them.
