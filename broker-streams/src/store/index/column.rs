@@ -1,10 +1,16 @@
 //! The subject of each message of a window.
 
+use super::bits::Bits;
+use super::packed::Packed;
+use super::present::Present;
 use super::selection::Wanted;
 use super::subjects::SubjectId;
 
 /// No message.
 const NONE: SubjectId = SubjectId::MAX;
+
+/// The numbers of subjects among which the different ones are found by marking them, not by sorting.
+const MARKED: usize = 1 << 18;
 
 /// The subjects of the messages of a window, by the low bits of their sequences.
 ///
@@ -16,9 +22,14 @@ pub(crate) enum Column {
     Open(Vec<SubjectId>),
     /// All messages have one subject. Which are there, [`Window`](super::window::Window) knows.
     Sole(SubjectId),
+    /// The numbers of the subjects grow by one from message to message, as those of new subjects do: the one of the first sequence of the
+    /// window, which counts around. Which messages are there, [`Window`](super::window::Window) knows.
+    Row(SubjectId),
     /// Places in a table of at most 255, from 1.
     Bytes(Box<[SubjectId]>, Box<[u8]>),
-    /// Places in a table of at most 65535, from 1.
+    /// The same, packed.
+    Packed(Box<[SubjectId]>, Packed),
+    /// Places in a table of at most 32768, from 1.
     Words(Box<[SubjectId]>, Box<[u16]>),
 }
 
@@ -35,9 +46,12 @@ impl Column {
 
     /// Removes a message.
     pub(crate) fn clear(&mut self, low: usize) {
+        if let Self::Packed(table, packed) = self {
+            *self = Self::Bytes(std::mem::take(table), packed.places().into());
+        }
         match self {
             Self::Open(ids) => ids[low] = NONE,
-            Self::Sole(_) => {}
+            Self::Sole(_) | Self::Row(_) | Self::Packed(..) => {}
             Self::Bytes(_, places) => places[low] = 0,
             Self::Words(_, places) => places[low] = 0,
         }
@@ -48,7 +62,9 @@ impl Column {
         match self {
             Self::Open(ids) => ids[low],
             Self::Sole(id) => *id,
+            Self::Row(first) => first.wrapping_add(low as SubjectId),
             Self::Bytes(table, places) => table[places[low] as usize - 1],
+            Self::Packed(table, packed) => table[packed.places()[low] as usize - 1],
             Self::Words(table, places) => table[places[low] as usize - 1],
         }
     }
@@ -56,23 +72,40 @@ impl Column {
     /// Takes the form for a window that is full.
     pub(crate) fn close(&mut self) {
         let Self::Open(ids) = self else { return };
-        let mut table: Vec<_> = ids.iter().copied().filter(|id| *id != NONE).collect();
-        table.sort_unstable();
-        table.dedup();
-        let place = |id: &SubjectId| table.binary_search(id).map_or(0, |at| at + 1);
-        *self = match table[..] {
+        if let Some(first) = row(ids) {
+            *self = Self::Row(first);
+            return;
+        }
+        let table = Table::of(ids);
+        *self = match table.ids[..] {
             [id] => Self::Sole(id),
-            _ if table.len() <= usize::from(u8::MAX) => {
-                let places = ids.iter().map(|id| place(id) as u8).collect();
-                Self::Bytes(table.into(), places)
+            _ if table.ids.len() <= usize::from(u8::MAX) => {
+                let places = ids.iter().map(|id| table.place(*id) as u8).collect();
+                Self::Bytes(table.ids.into(), places)
             }
-            _ if table.len() <= usize::from(u16::MAX) => {
-                let places = ids.iter().map(|id| place(id) as u16).collect();
-                Self::Words(table.into(), places)
+            _ if table.ids.len() <= ids.len() / 2 => {
+                let places = ids.iter().map(|id| table.place(*id) as u16).collect();
+                Self::Words(table.ids.into(), places)
             }
-            // Each of 65536 messages has a subject of its own.
+            // A table takes more than it saves.
             _ => return ids.shrink_to_fit(),
         };
+    }
+
+    /// Takes less room, if that is possible and was not done before: it is rarely read.
+    pub(crate) fn pack(&mut self) {
+        if let Self::Bytes(table, places) = self
+            && let Some(packed) = Packed::new(places, table.len())
+        {
+            *self = Self::Packed(std::mem::take(table), packed);
+        }
+    }
+
+    /// Forgets what was unpacked to be read.
+    pub(crate) fn forget(&mut self) {
+        if let Self::Packed(_, packed) = self {
+            packed.forget();
+        }
     }
 
     /// Returns the selected messages of the column, in the form that finds them fastest.
@@ -85,17 +118,62 @@ impl Column {
             }
             (Self::Sole(id), wanted) if wanted.contains(*id) => Search::All,
             (Self::Sole(_), _) => Search::Nothing,
-            (Self::Bytes(table, places), wanted) => match Places::of(table, wanted) {
-                Places::None => Search::Nothing,
-                Places::One(place) => Search::Byte(places, place as u8),
-                Places::Some(chosen) => Search::Bytes(places, chosen),
-            },
-            (Self::Words(table, places), wanted) => match Places::of(table, wanted) {
-                Places::None => Search::Nothing,
-                Places::One(place) => Search::Word(places, place as u16),
-                Places::Some(chosen) => Search::Words(places, chosen),
-            },
+            (Self::Row(first), Wanted::One(id)) => Search::At(id.wrapping_sub(*first) as usize),
+            (Self::Row(first), Wanted::Any(set)) => Search::Row(*first, set),
+            (Self::Bytes(table, places), wanted) => Search::bytes(table, wanted, || places),
+            (Self::Packed(table, packed), wanted) => {
+                Search::bytes(table, wanted, || packed.places())
+            }
+            (Self::Words(table, places), Wanted::Any(set)) => Search::Near(table, places, set),
+            (Self::Words(table, places), wanted) => Search::words(table, wanted, places),
         }
+    }
+}
+
+/// Returns the number of the subject of the first sequence of a window, if they grow by one.
+fn row(ids: &[SubjectId]) -> Option<SubjectId> {
+    let firsts = ids.iter().enumerate().filter(|(_, id)| **id != NONE);
+    let mut firsts = firsts.map(|(low, id)| id.wrapping_sub(low as SubjectId));
+    let first = firsts.next()?;
+    firsts.all(|other| other == first).then_some(first)
+}
+
+/// The different subjects of a column, sorted.
+struct Table {
+    ids: Vec<SubjectId>,
+    /// The place of each number from the lowest one on, 0 for those that are not in the table; empty for numbers that are far apart.
+    places: Vec<u32>,
+}
+
+impl Table {
+    fn of(ids: &[SubjectId]) -> Self {
+        let used = || ids.iter().copied().filter(|id| *id != NONE);
+        let lowest = used().min().unwrap_or(0);
+        let span = used().max().map_or(0, |highest| (highest - lowest) as usize + 1);
+        if span > MARKED {
+            let mut ids: Vec<_> = used().collect();
+            ids.sort_unstable();
+            ids.dedup();
+            return Self { ids, places: Vec::new() };
+        }
+        let (mut ids, mut places) = (Vec::new(), vec![0; span]);
+        used().for_each(|id| places[(id - lowest) as usize] = 1);
+        for (at, place) in places.iter_mut().enumerate().filter(|(_, place)| **place > 0) {
+            ids.push(lowest + at as SubjectId);
+            *place = ids.len() as u32;
+        }
+        Self { ids, places }
+    }
+
+    /// Returns the place of a number, from 1; 0 for [`NONE`].
+    fn place(&self, id: SubjectId) -> usize {
+        if id == NONE {
+            return 0;
+        }
+        if self.places.is_empty() {
+            return self.ids.binary_search(&id).map_or(0, |at| at + 1);
+        }
+        self.places[(id - self.ids[0]) as usize] as usize
     }
 }
 
@@ -142,6 +220,10 @@ pub(crate) enum Search<'a> {
     All,
     /// None.
     Nothing,
+    /// The one at a place, if it is there.
+    At(usize),
+    /// Those of several subjects, whose numbers grow by one.
+    Row(SubjectId, &'a Bits),
     /// Those of a subject.
     Id(&'a [SubjectId], SubjectId),
     /// Those of several.
@@ -154,15 +236,17 @@ pub(crate) enum Search<'a> {
     Word(&'a [u16], u16),
     /// Those with one of several places.
     Words(&'a [u16], Vec<bool>),
+    /// Those of several subjects in a long table, which is read only when none is near.
+    Near(&'a [SubjectId], &'a [u16], &'a Bits),
 }
 
 /// Evaluates an expression over the items and the test of a search. Each search gets code of its own, that compares many
 /// items at a time.
 macro_rules! over {
-    ($search:expr, $all:expr, |$items:ident, $test:ident| $body:expr) => {
+    ($search:expr, $present:expr, |$items:ident, $test:ident| $body:expr) => {
         match $search {
-            Search::All => $all,
             Search::Nothing => Default::default(),
+            Search::All | Search::At(_) | Search::Row(..) | Search::Near(..) => $present,
             Search::Id($items, id) => over!(@ |item: SubjectId| item == *id, $test, $body),
             Search::Ids($items, ids) => over!(@ |item: SubjectId| ids(item), $test, $body),
             Search::Byte($items, place) => over!(@ |item: u8| item == *place, $test, $body),
@@ -174,30 +258,112 @@ macro_rules! over {
     (@ $closure:expr, $test:ident, $body:expr) => {{ let $test = $closure; $body }};
 }
 
-impl Search<'_> {
-    /// Returns the first at or after `from`; `all` for a search without a choice.
-    pub(crate) fn next(&self, from: usize, all: impl FnOnce() -> Option<usize>) -> Option<usize> {
-        over!(self, all(), |items, test| first(items.get(from..)?, test).map(|at| from + at))
+impl<'a> Search<'a> {
+    fn bytes(table: &[SubjectId], wanted: Wanted<'_>, places: impl FnOnce() -> &'a [u8]) -> Self {
+        match Places::of(table, wanted) {
+            Places::None => Self::Nothing,
+            Places::One(place) => Self::Byte(places(), place as u8),
+            Places::Some(chosen) => Self::Bytes(places(), chosen),
+        }
     }
 
-    /// Returns the last at or before `until`; `all` for a search without a choice.
-    pub(crate) fn previous(
-        &self,
-        until: usize,
-        all: impl FnOnce() -> Option<usize>,
-    ) -> Option<usize> {
-        over!(self, all(), |items, test| last(&items[..items.len().min(until + 1)], test))
+    fn words(table: &[SubjectId], wanted: Wanted<'_>, places: &'a [u16]) -> Self {
+        match Places::of(table, wanted) {
+            Places::None => Self::Nothing,
+            Places::One(place) => Self::Word(places, place as u16),
+            Places::Some(chosen) => Self::Words(places, chosen),
+        }
     }
 
-    /// Counts those at or after `from`; `all` for a search without a choice.
-    pub(crate) fn count(&self, from: usize, all: impl FnOnce() -> usize) -> usize {
-        over!(self, all(), |items, test| {
+    /// Returns the first at or after `from` among those that are there.
+    pub(crate) fn next(&self, from: usize, present: &Present) -> Option<usize> {
+        over!(self, self.next_present(from, present), |items, test| {
+            first(items.get(from..)?, test).map(|at| from + at)
+        })
+    }
+
+    /// Returns the last at or before `until` among those that are there.
+    pub(crate) fn previous(&self, until: usize, present: &Present) -> Option<usize> {
+        over!(self, self.previous_present(until, present), |items, test| {
+            last(&items[..items.len().min(until + 1)], test)
+        })
+    }
+
+    /// Counts those at or after `from` that are there.
+    pub(crate) fn count(&self, from: usize, present: &Present) -> usize {
+        over!(self, self.count_present(from, present), |items, test| {
             // The count of a chunk fits into a byte, so that many bytes are added at a time.
             let add = |count: u8, item: &_| count.wrapping_add(u8::from(test(*item)));
             let chunks = items.get(from..).unwrap_or_default().chunks(128);
             chunks.map(|chunk| usize::from(chunk.iter().fold(0, add))).sum()
         })
     }
+
+    fn next_present(&self, from: usize, present: &Present) -> Option<usize> {
+        if let Self::At(place) = self {
+            return Some(*place).filter(|place| *place >= from && present.contains(*place));
+        }
+        if let Self::Near(table, places, set) = self {
+            let near = places.get(from..)?.iter().take(NEAR).position(selected(table, set));
+            let all = || Self::words(table, Wanted::Any(set), places).next(from, present);
+            return near.map(|at| from + at).or_else(all);
+        }
+        let mut low = present.next(from)?;
+        let Self::Row(first, set) = self else { return Some(low) };
+        loop {
+            let id = first.wrapping_add(low as SubjectId) as usize;
+            let selected = low + set.next(id)? - id;
+            if present.contains(selected) {
+                return Some(selected);
+            }
+            low = present.next(selected)?;
+        }
+    }
+
+    fn previous_present(&self, until: usize, present: &Present) -> Option<usize> {
+        if let Self::At(place) = self {
+            return Some(*place).filter(|place| *place <= until && present.contains(*place));
+        }
+        if let Self::Near(table, places, set) = self {
+            let end = places.len().min(until + 1);
+            let start = end.saturating_sub(NEAR);
+            let near = places[start..end].iter().rposition(selected(table, set));
+            let all = || Self::words(table, Wanted::Any(set), places).previous(until, present);
+            return near.map(|at| start + at).or_else(all);
+        }
+        let mut low = present.previous(until)?;
+        let Self::Row(first, set) = self else { return Some(low) };
+        loop {
+            let id = first.wrapping_add(low as SubjectId) as usize;
+            let selected = low.checked_sub(id - set.previous(id)?)?;
+            if present.contains(selected) {
+                return Some(selected);
+            }
+            low = present.previous(selected)?;
+        }
+    }
+
+    fn count_present(&self, from: usize, present: &Present) -> usize {
+        match self {
+            Self::All => present.count_from(from),
+            Self::At(place) => usize::from(*place >= from && present.contains(*place)),
+            Self::Near(table, places, set) => {
+                Self::words(table, Wanted::Any(set), places).count(from, present)
+            }
+            _ => {
+                let next = |from| self.next_present(from, present);
+                std::iter::successors(next(from), |low| next(low + 1)).count()
+            }
+        }
+    }
+}
+
+/// The messages of a long table that are looked at one by one, before all of the table are.
+const NEAR: usize = 512;
+
+/// Returns the test whether the subject at a place of a table is one of several.
+fn selected<'a>(table: &'a [SubjectId], set: &'a Bits) -> impl Fn(&u16) -> bool + use<'a> {
+    move |place| *place != 0 && set.contains(table[usize::from(*place) - 1] as usize)
 }
 
 /// The items that are compared before the first branch.

@@ -1,9 +1,13 @@
 //! Which messages a store has, by sequence and by subject, without their bytes.
 //!
-//! The index answers all searches. It has 1 bit for each message, and where there is more than one subject 1 or 2 bytes more.
+//! The index answers all searches. What a message takes depends on the number of different subjects among the 65536 messages around it: nothing
+//! if there is one subject or if each message has a new one, half a byte or less up to 15, 1 or 2 bytes up to 32768, and 4 bytes beyond. Where
+//! messages are missing it takes 1 bit more.
 
 mod bits;
 mod column;
+mod packed;
+mod present;
 mod selection;
 mod subjects;
 #[cfg(test)]
@@ -13,16 +17,20 @@ mod window;
 use std::collections::VecDeque;
 
 use selection::{Selections, Wanted};
-use subjects::{SubjectId, Subjects};
+use subjects::Subjects;
 use window::{Window, number_of};
 
 use super::SubjectState;
 use crate::filters::Filters;
 
 pub(crate) use bits::Bits;
+pub(crate) use subjects::SubjectId;
 
 /// The messages that are compared one by one, before all subjects of a filter with wildcards are looked up.
 const NEAR: usize = 64;
+
+/// The last windows, which are not packed: consumers that follow read them.
+const UNPACKED_WINDOWS: usize = 4;
 
 /// The index of a store.
 #[derive(Default)]
@@ -41,8 +49,15 @@ pub(crate) struct Index {
 impl Index {
     /// Adds a message with a sequence above the last.
     pub(crate) fn insert(&mut self, sequence: u64, subject: &[u8]) {
+        let mut known = SubjectId::MAX;
+        self.insert_known(sequence, subject, &mut known);
+    }
+
+    /// Adds a message with a sequence above the last, whose subject may have the number `known`: a message before it left it there.
+    pub(crate) fn insert_known(&mut self, sequence: u64, subject: &[u8], known: &mut SubjectId) {
         debug_assert!(sequence > self.last || self.last == 0, "sequences only grow");
-        let (id, is_new) = self.subjects.add(subject, sequence);
+        let is_new = self.subjects.add(subject, sequence, known);
+        let id = *known;
         if is_new {
             self.selections.add(id, subject);
         }
@@ -51,6 +66,7 @@ impl Index {
                 full.close();
             }
             self.windows.push_back(Window::around(sequence));
+            self.pack_windows();
         }
         if let Some(window) = self.windows.back_mut() {
             window.insert(sequence, id);
@@ -60,6 +76,17 @@ impl Index {
         }
         self.messages += 1;
         self.last = sequence;
+    }
+
+    /// Makes room for new subjects.
+    pub(crate) fn reserve(&mut self, subjects: usize) {
+        self.subjects.reserve(subjects);
+    }
+
+    /// Packs the windows that are neither new nor were read since the last time.
+    fn pack_windows(&mut self) {
+        let old = self.windows.len().saturating_sub(UNPACKED_WINDOWS);
+        self.windows.range_mut(..old).for_each(Window::pack);
     }
 
     /// Raises the last sequence.
@@ -193,7 +220,7 @@ impl Index {
         if from > self.last {
             return None;
         }
-        if self.is_simple(filters) {
+        if self.selections.knows(filters) {
             return self.search(filters, |wanted| self.next(wanted, from)).flatten();
         }
         let mut near = from;
@@ -209,7 +236,7 @@ impl Index {
 
     /// Returns the last selected message at or before `until`.
     pub(crate) fn previous_match(&self, filters: &Filters, until: u64) -> Option<u64> {
-        if self.is_simple(filters) {
+        if self.selections.knows(filters) {
             return self.search(filters, |wanted| self.previous(wanted, until)).flatten();
         }
         let mut near = until;
@@ -246,10 +273,6 @@ impl Index {
         if expected <= self.last {
             visit(expected, self.last);
         }
-    }
-
-    fn is_simple(&self, filters: &Filters) -> bool {
-        filters.is_all() || filters.literal().is_some()
     }
 
     fn search<T>(&self, filters: &Filters, search: impl FnOnce(Wanted<'_>) -> T) -> Option<T> {
@@ -315,7 +338,7 @@ impl Index {
         let state = self.subjects.state(id);
         if state.first < from {
             let next = if state.messages > 1 { self.next(Wanted::One(id), from) } else { None };
-            self.subjects.state_mut(id).first = next.unwrap_or(state.last);
+            self.subjects.set_first(id, next.unwrap_or(state.last));
         }
     }
 
@@ -326,7 +349,7 @@ impl Index {
             0 | 1 => None,
             _ => self.previous(Wanted::One(id), state.last - 1),
         };
-        self.subjects.state_mut(id).last = previous.unwrap_or(state.first);
+        self.subjects.set_last(id, previous.unwrap_or(state.first));
     }
 
     fn window_of(&self, sequence: u64) -> Option<usize> {

@@ -55,6 +55,12 @@ impl Selections {
         Some(search(Wanted::Any(&known[0].ids)))
     }
 
+    /// Returns true if the subjects of the filters need not be looked up one by one.
+    pub(crate) fn knows(&self, filters: &Filters) -> bool {
+        let is_simple = filters.is_all() || filters.literal().is_some();
+        is_simple || self.0.borrow().iter().any(|selection| selection.filters == *filters)
+    }
+
     /// Adds a new subject to the remembered ones.
     pub(crate) fn add(&mut self, id: SubjectId, text: &[u8]) {
         for selection in self.0.get_mut() {

@@ -1,7 +1,7 @@
 //! The subjects of a store, with the state of each.
 
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use crate::store::SubjectState;
 
@@ -22,14 +22,21 @@ pub(crate) struct Subjects {
 }
 
 /// One subject; one without messages is free.
+#[derive(Default)]
 struct Entry {
     text: Text,
     /// Of the text: a table that grows need not read the texts.
     hash: u32,
-    state: SubjectState,
+    /// The lowest bits of the number of messages; the text has the others.
+    messages: u32,
+    /// The sequence of the first message.
+    first: u64,
+    /// The sequence of the last message.
+    last: u64,
 }
 
-/// The place and the length of a text, in 40 and 24 bits.
+/// The place of a text in 40 bits, its length in 16, which is as much as a record stores, and 8 bits of a number of messages: an entry takes 32
+/// bytes.
 #[derive(Clone, Copy, Default)]
 struct Text(u64);
 
@@ -43,18 +50,36 @@ struct Texts {
 
 impl Text {
     fn new(at: usize, length: usize) -> Self {
-        Self(((at as u64) << 24) | length as u64)
+        Self(((at as u64) << 24) | ((length as u64) << 8))
     }
 
     fn len(self) -> usize {
-        (self.0 & 0xff_ffff) as usize
+        (self.0 >> 8 & 0xffff) as usize
+    }
+
+    fn at(self) -> usize {
+        (self.0 >> 24) as usize
+    }
+}
+
+impl Entry {
+    fn messages(&self) -> u64 {
+        (self.text.0 & 0xff) << 32 | u64::from(self.messages)
+    }
+
+    fn set_messages(&mut self, messages: u64) {
+        self.text.0 = self.text.0 & !0xff | messages >> 32 & 0xff;
+        self.messages = messages as u32;
+    }
+
+    fn state(&self) -> SubjectState {
+        SubjectState { messages: self.messages(), first: self.first, last: self.last }
     }
 }
 
 impl Texts {
     fn get(&self, text: Text) -> &[u8] {
-        let at = (text.0 >> 24) as usize;
-        &self.bytes[at..at + text.len()]
+        &self.bytes[text.at()..text.at() + text.len()]
     }
 
     fn add(&mut self, text: &[u8]) -> Text {
@@ -72,7 +97,10 @@ impl Texts {
 impl Subjects {
     /// Returns the number of a subject with messages.
     pub(crate) fn find(&self, text: &[u8]) -> Option<SubjectId> {
-        let hash = self.hash(text);
+        self.find_hashed(self.hash(text), text)
+    }
+
+    fn find_hashed(&self, hash: u32, text: &[u8]) -> Option<SubjectId> {
         let same = |id: &SubjectId| {
             let entry = &self.entries[*id as usize];
             entry.hash == hash && self.texts.get(entry.text) == text
@@ -81,25 +109,41 @@ impl Subjects {
     }
 
     fn hash(&self, text: &[u8]) -> u32 {
-        self.hasher.hash_one(text) as u32
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(text);
+        hasher.finish() as u32
     }
 
-    /// Adds a message, with a sequence above those of all others. Returns the number of its subject, and true if it is new.
-    pub(crate) fn add(&mut self, text: &[u8], sequence: u64) -> (SubjectId, bool) {
-        if let Some(id) = self.find(text) {
-            let state = &mut self.entries[id as usize].state;
-            state.messages += 1;
-            state.last = sequence;
-            return (id, false);
+    /// Adds a message, with a sequence above those of all others. `known` is the number that the subject may have, and has then; any number
+    /// will do. Returns true if the subject is new.
+    pub(crate) fn add(&mut self, text: &[u8], sequence: u64, known: &mut SubjectId) -> bool {
+        if self.entries.get(*known as usize).is_some_and(|entry| self.is(entry, text)) {
+            self.count_in(*known, sequence);
+            return false;
         }
-        let state = SubjectState { messages: 1, first: sequence, last: sequence };
-        (self.create(text, state), true)
+        let hash = self.hash(text);
+        let found = self.find_hashed(hash, text);
+        if let Some(id) = found {
+            self.count_in(id, sequence);
+        }
+        *known = found.unwrap_or_else(|| self.create(text, hash, sequence));
+        found.is_none()
+    }
+
+    fn is(&self, entry: &Entry, text: &[u8]) -> bool {
+        entry.messages() > 0 && self.texts.get(entry.text) == text
+    }
+
+    fn count_in(&mut self, id: SubjectId, sequence: u64) {
+        let entry = &mut self.entries[id as usize];
+        entry.set_messages(entry.messages() + 1);
+        entry.last = sequence;
     }
 
     /// Adds a subject that is not in the table.
-    pub(crate) fn create(&mut self, text: &[u8], state: SubjectState) -> SubjectId {
-        let hash = self.hash(text);
-        let entry = Entry { text: self.texts.add(text), hash, state };
+    fn create(&mut self, text: &[u8], hash: u32, sequence: u64) -> SubjectId {
+        let text = self.texts.add(text);
+        let entry = Entry { text, hash, messages: 1, first: sequence, last: sequence };
         let id = self.free.pop().unwrap_or(self.entries.len() as SubjectId);
         match self.entries.get_mut(id as usize) {
             Some(free) => *free = entry,
@@ -110,14 +154,19 @@ impl Subjects {
         id
     }
 
+    /// Makes room in the table for new subjects: it is arranged once, not each time that it has doubled.
+    pub(crate) fn reserve(&mut self, subjects: usize) {
+        let entries = &self.entries;
+        self.by_text.reserve(subjects, |id| spread(entries[*id as usize].hash));
+    }
+
     /// Counts messages out. Returns true if none is left: the number is free then.
     pub(crate) fn take(&mut self, id: SubjectId, messages: u64) -> bool {
-        let state = &mut self.entries[id as usize].state;
-        state.messages = state.messages.saturating_sub(messages);
-        if state.messages > 0 {
+        let entry = &mut self.entries[id as usize];
+        entry.set_messages(entry.messages().saturating_sub(messages));
+        if entry.messages() > 0 {
             return false;
         }
-        let entry = &mut self.entries[id as usize];
         let text = std::mem::take(&mut entry.text);
         if let Ok(place) = self.by_text.find_entry(spread(entry.hash), |other| *other == id) {
             place.remove();
@@ -135,7 +184,9 @@ impl Subjects {
         let mut texts = Texts::default();
         texts.bytes.reserve_exact(self.texts.bytes.len() - self.texts.unused);
         for entry in &mut self.entries {
+            let messages = entry.messages();
             entry.text = texts.add(self.texts.get(entry.text));
+            entry.set_messages(messages);
         }
         self.texts = texts;
     }
@@ -147,12 +198,17 @@ impl Subjects {
 
     /// Returns the state of a subject.
     pub(crate) fn state(&self, id: SubjectId) -> SubjectState {
-        self.entries[id as usize].state
+        self.entries[id as usize].state()
     }
 
-    /// Returns the state of a subject, to be changed.
-    pub(crate) fn state_mut(&mut self, id: SubjectId) -> &mut SubjectState {
-        &mut self.entries[id as usize].state
+    /// Sets the sequence of the first message of a subject.
+    pub(crate) fn set_first(&mut self, id: SubjectId, sequence: u64) {
+        self.entries[id as usize].first = sequence;
+    }
+
+    /// Sets the sequence of the last message of a subject.
+    pub(crate) fn set_last(&mut self, id: SubjectId, sequence: u64) {
+        self.entries[id as usize].last = sequence;
     }
 
     /// Returns the number of subjects with messages.
@@ -163,8 +219,8 @@ impl Subjects {
     /// Returns the subjects with messages.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SubjectId, &[u8], SubjectState)> {
         let all = self.entries.iter().enumerate();
-        let used = all.filter(|(_, entry)| entry.state.messages > 0);
-        used.map(|(id, entry)| (id as SubjectId, self.texts.get(entry.text), entry.state))
+        let used = all.filter(|(_, entry)| entry.messages() > 0);
+        used.map(|(id, entry)| (id as SubjectId, self.texts.get(entry.text), entry.state()))
     }
 }
 
@@ -182,7 +238,7 @@ mod tests {
         let mut subjects = Subjects::default();
         let text = |number: u64| format!("subject.{number:08}").into_bytes();
         for number in 1..=100_000 {
-            subjects.add(&text(number), number);
+            subjects.add(&text(number), number, &mut 0);
             if number > 100 {
                 let id = subjects.find(&text(number - 100)).unwrap();
                 assert!(subjects.take(id, 1));
@@ -203,14 +259,35 @@ mod tests {
     #[test]
     fn the_number_of_a_subject_without_messages_is_used_again() {
         let mut subjects = Subjects::default();
-        assert_eq!(subjects.add(b"a", 1), (0, true));
-        assert_eq!(subjects.add(b"b", 2), (1, true));
-        assert_eq!(subjects.add(b"a", 3), (0, false));
+        let mut add = |text: &[u8], sequence, mut known| {
+            let is_new = subjects.add(text, sequence, &mut known);
+            (known, is_new)
+        };
+        assert_eq!(add(b"a", 1, 0), (0, true));
+        assert_eq!(add(b"b", 2, 0), (1, true), "the number of another subject is none of it");
+        assert_eq!(add(b"a", 3, 9), (0, false));
         assert_eq!(subjects.state(0), SubjectState { messages: 2, first: 1, last: 3 });
         assert!(!subjects.take(0, 1) && subjects.take(0, 1));
         assert_eq!((subjects.find(b"a"), subjects.len()), (None, 1));
-        assert_eq!(subjects.add(b"c", 4), (0, true));
+        let mut known = 0;
+        assert!(subjects.add(b"c", 4, &mut known), "the number is free");
+        assert_eq!(known, 0);
+        assert!(!subjects.add(b"c", 5, &mut known));
         let all: Vec<_> = subjects.iter().map(|(id, text, _)| (id, text.to_vec())).collect();
         assert_eq!(all, [(0, b"c".to_vec()), (1, b"b".to_vec())]);
+    }
+
+    #[test]
+    fn a_subject_counts_more_messages_than_32_bits() {
+        assert_eq!(size_of::<Entry>(), 32);
+        let mut subjects = Subjects::default();
+        subjects.add(b"many", 1, &mut 0);
+        subjects.entries[0].set_messages(u64::from(u32::MAX));
+        subjects.add(b"many", 2, &mut 0);
+        assert_eq!(subjects.state(0).messages, 1 << 32);
+        assert!(!subjects.take(0, 7));
+        assert_eq!(subjects.state(0).messages, (1 << 32) - 7);
+        assert_eq!((subjects.text(0), subjects.find(b"many")), (&b"many"[..], Some(0)));
+        assert!(subjects.take(0, 1 << 32));
     }
 }

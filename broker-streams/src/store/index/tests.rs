@@ -91,3 +91,60 @@ fn filters_follow_subjects_that_come_and_go() {
     }
     assert_eq!(index.count(&filter("b.*"), 0, true), 1);
 }
+
+#[test]
+fn windows_that_are_packed_answer_as_before() {
+    for subjects in [3, 15, 16, 100] {
+        let messages = 600_000;
+        let mut index = filled(messages, subjects);
+        let packed = || index.windows.iter().filter(|window| window.is_packed()).count();
+        assert_eq!(packed(), 10 - UNPACKED_WINDOWS, "{subjects}");
+        let (one, some) = (filter("s.1"), filter("s.*"));
+        assert_eq!(index.subject_of(70_000), Some(format!("s.{}", 70_000 % subjects).as_bytes()));
+        let next = (70_000..).find(|sequence| sequence % subjects == 1);
+        assert_eq!(index.next_match(&one, 70_000), next, "{subjects}");
+        let previous = (0..70_000).rfind(|sequence| sequence % subjects == 1);
+        assert_eq!(index.previous_match(&one, 69_999), previous, "{subjects}");
+        let behind = (400_000..=messages).filter(|sequence| sequence % subjects == 1).count();
+        assert_eq!(index.count(&one, 400_000, false), behind as u64);
+        // Removals change what is packed.
+        for sequence in (70_000..80_000).step_by(3) {
+            assert!(index.remove(sequence));
+        }
+        let is_left = |sequence: &u64| *sequence >= 80_000 || sequence % 3 != 70_000 % 3;
+        let next = (70_000..).filter(is_left).find(|sequence| sequence % subjects == 1);
+        assert_eq!(index.next_match(&one, 70_000), next, "{subjects}");
+        assert_eq!(index.count(&some, 70_000, false), messages - 70_000 + 1 - 3334);
+        assert_eq!(index.remove_before(300_000), 299_999 - 3334);
+        assert_eq!(index.next_match(&some, 0), Some(300_000));
+    }
+}
+
+#[test]
+fn a_window_of_new_subjects_finds_and_counts() {
+    let mut index = Index::default();
+    for sequence in 1..=70_000 {
+        index.insert(sequence, format!("{}.{sequence}", sequence % 2).as_bytes());
+    }
+    assert!(index.windows[0].is_row());
+    let odd = filter("1.*");
+    assert_eq!((index.count(&odd, 101, false), index.count(&odd, 101, true)), (34_950, 34_950));
+    assert_eq!(
+        (index.next_match(&odd, 1000), index.previous_match(&odd, 1000)),
+        (Some(1001), Some(999))
+    );
+    assert!(index.remove(1001) && index.remove(998));
+    assert_eq!((index.next_match(&odd, 1000), index.subject_of(1001)), (Some(1003), None));
+    // The numbers of the removed subjects are used again, elsewhere.
+    index.insert(70_001, b"1.new");
+    index.insert(70_002, b"1.newer");
+    assert_eq!(
+        (index.next_match(&odd, 1000), index.next_match(&filter("1.new"), 1)),
+        (Some(1003), Some(70_001))
+    );
+    assert_eq!(
+        (index.next_match(&filter("1.1003"), 5), index.count(&odd, 0, false)),
+        (Some(1003), 35_001)
+    );
+    assert_eq!(index.subject_of(1003), Some(&b"1.1003"[..]));
+}

@@ -1,7 +1,7 @@
 //! 65536 sequences of a store.
 
-use super::bits::Bits;
-use super::column::Column;
+use super::column::{Column, Search};
+use super::present::Present;
 use super::selection::Wanted;
 use super::subjects::SubjectId;
 
@@ -12,9 +12,11 @@ const LOW_BITS: u32 = 16;
 pub(crate) struct Window {
     /// The high bits of the sequences.
     number: u64,
-    present: Bits,
+    present: Present,
     messages: usize,
     subjects: Column,
+    /// The attempt to pack it was made.
+    is_packed: bool,
 }
 
 /// Returns the high bits of a sequence.
@@ -25,8 +27,9 @@ pub(crate) fn number_of(sequence: u64) -> u64 {
 impl Window {
     /// Creates the window of a sequence.
     pub(crate) fn around(sequence: u64) -> Self {
-        let subjects = Column::Open(Vec::new());
-        Self { number: number_of(sequence), present: Bits::default(), messages: 0, subjects }
+        let (present, subjects) = (Present::Range(0..0), Column::Open(Vec::new()));
+        let number = number_of(sequence);
+        Self { number, present, messages: 0, subjects, is_packed: false }
     }
 
     /// Returns the high bits of its sequences.
@@ -67,11 +70,19 @@ impl Window {
         self.subjects.close();
     }
 
+    /// Takes less room until it is read. It is changed rarely.
+    pub(crate) fn pack(&mut self) {
+        if !std::mem::replace(&mut self.is_packed, true) {
+            self.subjects.pack();
+        }
+        self.subjects.forget();
+    }
+
     /// Returns the first wanted message at or after `from`, which may lie before the window.
     pub(crate) fn next(&self, wanted: Wanted<'_>, from: u64) -> Option<u64> {
         let from = self.low_from(from)?;
-        let all = || self.present.next(from);
-        self.subjects.search(wanted).next(from, all).map(|low| self.sequence(low))
+        let found = self.subjects.search(wanted).next(from, &self.present);
+        found.map(|low| self.sequence(low))
     }
 
     /// Returns the last wanted message at or before `until`, which may lie behind the window.
@@ -80,20 +91,34 @@ impl Window {
             return None;
         }
         let until = low(until.min(self.sequence((1 << LOW_BITS) - 1)));
-        let all = || self.present.previous(until);
-        self.subjects.search(wanted).previous(until, all).map(|low| self.sequence(low))
+        let found = self.subjects.search(wanted).previous(until, &self.present);
+        found.map(|low| self.sequence(low))
     }
 
     /// Counts the wanted messages at or after `from`, which may lie before the window.
     pub(crate) fn count(&self, wanted: Wanted<'_>, from: u64) -> usize {
         let Some(from) = self.low_from(from) else { return 0 };
-        let all = || if from == 0 { self.messages } else { self.present.count_from(from) };
-        self.subjects.search(wanted).count(from, all)
+        match self.subjects.search(wanted) {
+            Search::All if from == 0 => self.messages,
+            search => search.count(from, &self.present),
+        }
     }
 
     /// Returns the first sequence at or after `from` without a message; it may lie behind the window.
     pub(crate) fn next_missing(&self, from: u64) -> u64 {
         self.low_from(from).map_or(from, |low| self.sequence(self.present.next_missing(low)))
+    }
+
+    /// Returns true if it has the packed form.
+    #[cfg(test)]
+    pub(crate) fn is_packed(&self) -> bool {
+        matches!(self.subjects, Column::Packed(..))
+    }
+
+    /// Returns true if it has the form for new subjects.
+    #[cfg(test)]
+    pub(crate) fn is_row(&self) -> bool {
+        matches!(self.subjects, Column::Row(_))
     }
 
     fn low_from(&self, from: u64) -> Option<usize> {
