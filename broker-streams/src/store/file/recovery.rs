@@ -20,8 +20,11 @@ use super::tail::Tail;
 use super::{FileOptions, FileStorage, Health};
 use crate::config::Time;
 use crate::store::StorageError;
-use crate::store::index::Index;
+use crate::store::index::{Index, SubjectId};
 use crate::store::record::Kind;
+
+/// The factor by which room is made for subjects that may follow.
+const MOST_GROWTH: usize = 8;
 
 /// A store that was opened.
 pub struct Opened {
@@ -48,7 +51,9 @@ impl FileStorage {
             recovery.disk.names()?.iter().filter_map(|name| segment_of(name)).collect();
         numbers.sort_unstable();
         let last = numbers.last().copied();
+        recovery.unread = numbers.len();
         for number in numbers {
+            recovery.unread -= 1;
             recovery.read(number, Some(number) == last)?;
         }
         recovery.finish(options)
@@ -72,6 +77,10 @@ struct Recovery {
     open: Option<(usize, u64)>,
     active: Option<ActiveFile>,
     cut_bytes: u64,
+    /// The number of segments that were not read.
+    unread: usize,
+    /// The number of subjects before the last summary.
+    known_subjects: usize,
 }
 
 impl Recovery {
@@ -90,6 +99,8 @@ impl Recovery {
             open: None,
             active: None,
             cut_bytes: 0,
+            unread: 0,
+            known_subjects: 0,
         }
     }
 
@@ -145,13 +156,27 @@ impl Recovery {
         }
         self.begin(&summary.header);
         self.push_segment(number, summary.end);
-        for fact in &summary.facts {
-            self.apply(fact);
+        self.make_room(summary.subjects.len());
+        let mut numbers = vec![SubjectId::MAX; summary.subjects.len()];
+        for (fact, place) in summary.facts().flatten() {
+            match numbers.get_mut(place) {
+                Some(known) if fact.kind == Kind::Message => self.add_message(&fact, known),
+                _ => self.apply(&fact),
+            }
         }
         if let Some(segment) = self.segments.back_mut() {
             (segment.latest, segment.has_summary) = (summary.latest, true);
+            segment.marks.close();
         }
         Ok(true)
+    }
+
+    /// Makes room for the subjects of a segment and, if all of those in the segment before were new, of the segments behind.
+    fn make_room(&mut self, subjects: usize) {
+        let known = self.index.subjects() as usize;
+        let are_new = std::mem::replace(&mut self.known_subjects, known) + subjects / 2 < known;
+        let behind = (self.unread * subjects).min(known * MOST_GROWTH);
+        self.index.reserve(if are_new { behind.max(subjects) } else { 0 });
     }
 
     fn push_segment(&mut self, number: u64, end: usize) -> &mut Segment {
@@ -201,14 +226,9 @@ impl Recovery {
     fn apply(&mut self, fact: &Fact<'_>) {
         let sequence = fact.sequence;
         match fact.kind {
-            Kind::Message if sequence > self.index.last() => {
-                self.raise(sequence);
-                if let Some(segment) = self.segments.back_mut() {
-                    segment.add(fact);
-                }
-                self.index.insert(sequence, fact.subject);
-                self.bytes += fact.counted;
-                self.last_time = fact.time;
+            Kind::Message => {
+                let mut known = SubjectId::MAX;
+                self.add_message(fact, &mut known);
             }
             Kind::Remove => {
                 if sequence > self.index.last() {
@@ -238,8 +258,22 @@ impl Recovery {
                 self.index.skip_to(sequence);
                 self.last_time = fact.time;
             }
-            Kind::Message | Kind::Batch => {}
+            Kind::Batch => {}
         }
+    }
+
+    /// Adds a message, whose subject may have the number `known`.
+    fn add_message(&mut self, fact: &Fact<'_>, known: &mut SubjectId) {
+        if fact.sequence <= self.index.last() {
+            return;
+        }
+        self.raise(fact.sequence);
+        if let Some(segment) = self.segments.back_mut() {
+            segment.add(fact);
+        }
+        self.index.insert_known(fact.sequence, fact.subject, known);
+        self.bytes += fact.counted;
+        self.last_time = fact.time;
     }
 
     fn remove_message(&mut self, sequence: u64, size: Size, length: usize) {

@@ -59,8 +59,10 @@ pub(super) struct Summary<'a> {
     pub(super) end: usize,
     /// The latest time of a message.
     pub(super) latest: Time,
-    /// Its records. Messages have the time of the last one.
-    pub(super) facts: Vec<Fact<'a>>,
+    /// The subjects of its messages, each once.
+    pub(super) subjects: Vec<&'a [u8]>,
+    records: &'a [u8],
+    last_time: Time,
 }
 
 /// The contents that a summary was made of: it is outdated if the file of the segment differs.
@@ -157,42 +159,86 @@ pub(super) fn decode(bytes: &[u8], number: u64) -> Option<(Summary<'_>, Origin)>
     let header = SegmentHeader::decode(bytes.get(FIXED..)?, number)?;
     let origin = Origin { at: word(24)? as usize + 4, checksum: *bytes[32..].first_chunk()? };
     let last_time = Time(word(40)?.cast_signed());
-    let facts = decode_facts(&mut &bytes[FIXED + SEGMENT_HEADER..], last_time)?;
+    let mut records = &bytes[FIXED + SEGMENT_HEADER..];
+    let subjects = decode_subjects(&mut records)?;
     let (end, latest) = (word(16)? as usize, Time(word(48)?.cast_signed()));
-    Some((Summary { header, end, latest, facts }, origin))
+    let summary = Summary { header, end, latest, subjects, records, last_time };
+    // All records are readable before the first one is used.
+    let is_readable = summary.facts().all(|fact| fact.is_some());
+    is_readable.then_some((summary, origin))
 }
 
-fn decode_facts<'a>(rest: &mut &'a [u8], last_time: Time) -> Option<Vec<Fact<'a>>> {
+fn decode_subjects<'a>(rest: &mut &'a [u8]) -> Option<Vec<&'a [u8]>> {
     let mut subjects = Vec::new();
     for _ in 0..take(rest)? {
         subjects.push(take_bytes(rest)?);
     }
-    let mut facts = Vec::new();
-    let (mut at, mut sequence, mut sizes) = (SEGMENT_HEADER, 0, (0, 0));
-    while let Some((first, behind)) = rest.split_first() {
-        *rest = behind;
-        let kind = Kind::of(first & KIND)?;
-        let mut fact = Fact::new(at, kind, last_time);
-        if kind == Kind::Message {
-            fact.subject = subjects.get(take(rest)? as usize)?;
-            sequence = if first & NEXT != 0 { sequence + 1 } else { take(rest)? };
+    Some(subjects)
+}
+
+impl<'a> Summary<'a> {
+    /// Returns its records, each with the place of its subject among the subjects. Messages have the time of the last one.
+    pub(super) fn facts(&self) -> Facts<'a, '_> {
+        Facts {
+            rest: self.records,
+            subjects: &self.subjects,
+            last_time: self.last_time,
+            at: SEGMENT_HEADER,
+            sequence: 0,
+            sizes: (0, 0),
+        }
+    }
+}
+
+/// Reads the records of a summary; `None` for one that cannot be read, which is the last.
+pub(super) struct Facts<'a, 's> {
+    rest: &'a [u8],
+    subjects: &'s [&'a [u8]],
+    last_time: Time,
+    at: usize,
+    sequence: u64,
+    sizes: (usize, u64),
+}
+
+impl<'a> Iterator for Facts<'a, '_> {
+    type Item = Option<(Fact<'a>, usize)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        let fact = self.read(*first);
+        if fact.is_none() {
+            self.rest = &[];
+        }
+        Some(fact)
+    }
+}
+
+impl<'a> Facts<'a, '_> {
+    fn read(&mut self, first: u8) -> Option<(Fact<'a>, usize)> {
+        let mut fact = Fact::new(self.at, Kind::of(first & KIND)?, self.last_time);
+        let mut place = 0;
+        if fact.kind == Kind::Message {
+            place = take(&mut self.rest)? as usize;
+            fact.subject = self.subjects.get(place)?;
+            self.sequence =
+                if first & NEXT != 0 { self.sequence + 1 } else { take(&mut self.rest)? };
             if first & SAME == 0 {
-                sizes = (take(rest)? as usize, take(rest)?);
+                self.sizes = (take(&mut self.rest)? as usize, take(&mut self.rest)?);
             }
-            fact.sequence = sequence;
-            (fact.length, fact.counted) = sizes;
+            fact.sequence = self.sequence;
+            (fact.length, fact.counted) = self.sizes;
             fact.expires = first & EXPIRES != 0;
             fact.has_headers = first & HEADERS != 0;
         } else {
-            fact.sequence = take(rest)?;
-            fact.length = take(rest)? as usize;
-            fact.time = Time(take(rest)?.cast_signed());
-            fact.payload = take_bytes(rest)?;
+            fact.sequence = take(&mut self.rest)?;
+            fact.length = take(&mut self.rest)? as usize;
+            fact.time = Time(take(&mut self.rest)?.cast_signed());
+            fact.payload = take_bytes(&mut self.rest)?;
         }
-        at += fact.length;
-        facts.push(fact);
+        self.at += fact.length;
+        Some((fact, place))
     }
-    Some(facts)
 }
 
 /// Appends a number, seven bits in each byte.
