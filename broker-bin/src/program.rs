@@ -93,6 +93,7 @@ fn check(program: &str, request: &Request) -> ExitCode {
 }
 
 fn start(program: &str, request: &Request) -> ExitCode {
+    memory::separate_large_blocks();
     let (loaded, deciders) = match load(program, request) {
         Ok(loaded) => loaded,
         Err(code) => return code,
