@@ -72,12 +72,16 @@ fn interest_is_that_of_the_subject_that_finds_receivers() {
     let _plain = block_on(client.subscribe("inbox.*")).unwrap();
     assert!(publisher.has_interest(b"inbox.1", None));
     assert!(!publisher.has_interest(b"inbox.1", Some(b"q")));
-    assert!(!publisher.has_literal_interest(b"inbox.1"));
+    assert!(!publisher.has_literal_interest(b"inbox.1", None));
     let _member = block_on(client.queue_subscribe("inbox.1", "q")).unwrap();
     assert!(publisher.has_interest(b"inbox.1", Some(b"q")));
     assert!(!publisher.has_interest(b"inbox.1", Some(b"r")));
-    assert!(publisher.has_literal_interest(b"inbox.1"));
-    assert!(!publisher.has_literal_interest(b"inbox.2"));
+    assert!(publisher.has_literal_interest(b"inbox.1", Some(b"q")));
+    assert!(!publisher.has_literal_interest(b"inbox.1", Some(b"r")));
+    assert!(!publisher.has_literal_interest(b"inbox.1", None), "members of a group are not plain");
+    assert!(!publisher.has_literal_interest(b"inbox.2", Some(b"q")));
+    let _literal = block_on(client.subscribe("inbox.1")).unwrap();
+    assert!(publisher.has_literal_interest(b"inbox.1", None));
 }
 
 #[test]

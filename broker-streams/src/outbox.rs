@@ -23,6 +23,12 @@ pub trait Outbox {
     /// Returns true if the subject, which has no wildcards, has a subscriber; one in the queue group, if one is named.
     fn has_interest(&mut self, subject: &[u8], group: Option<&[u8]>) -> bool;
 
+    /// Returns true if somebody subscribes to exactly the subject, and not only to a wildcard that matches it: in the group, if one
+    /// is named, otherwise in none.
+    fn has_literal_interest(&mut self, subject: &[u8], group: Option<&[u8]>) -> bool {
+        self.has_interest(subject, group)
+    }
+
     /// Sends an advisory or another event, whose payload is made only if it has a receiver.
     fn event(&mut self, subject: &[u8], payload: &mut dyn FnMut() -> Vec<u8>) {
         if self.has_interest(subject, None) {

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Interested;
-use crate::subject::Mapped;
+use crate::subject::{Mapped, is_valid_literal};
 use crate::sync::Arc;
 
 /// The plain subscriptions that each receive a message, and the queue groups of which one member does.
@@ -157,8 +157,12 @@ impl<S: Interested> Matches<S> {
         });
         let peer = &mut peers[place];
         match subscription.queue() {
-            // Several filters of a peer may match: the peer matches the subject again by itself.
-            None => peer.plain = peer.plain.take().or_else(|| Some(Arc::clone(subscription))),
+            // Several filters of a peer may match: the peer matches the subject again by itself. A literal one is kept, for those
+            // who ask whether there is one.
+            None if peer.plain.is_none() || is_valid_literal(subscription.filter()) => {
+                peer.plain = Some(Arc::clone(subscription));
+            }
+            None => {}
             Some(_) => peer.queues.push(Arc::clone(subscription)),
         }
     }

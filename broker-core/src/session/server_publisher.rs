@@ -128,14 +128,17 @@ impl ServerPublisher {
             || matches.peers().iter().any(|peer| peer.queues.iter().any(is_member))
     }
 
-    /// Returns true if somebody subscribes to exactly `subject`, and not only to a wildcard that matches it. A subscriber
-    /// of another server that subscribes to both may not be noticed.
-    // NATS 2.14: sublist.go RegisterNotification.
-    pub fn has_literal_interest(&mut self, subject: &[u8]) -> bool {
+    /// Returns true if somebody subscribes to exactly `subject`, and not only to a wildcard that matches it: in the queue
+    /// group, if one is named, otherwise in none.
+    // NATS 2.14: sublist.go registerNotification.
+    pub fn has_literal_interest(&mut self, subject: &[u8], queue_group: Option<&[u8]>) -> bool {
         let Self { account, cache, .. } = self;
         let matches = cache.look_up(&account.interest, subject, None, |_| Verdict::ALLOWED).matches;
         let peers = matches.peers().iter().flat_map(PeerMatch::subscriptions);
         let mut all = matches.plain.iter().chain(matches.groups().iter().flatten()).chain(peers);
-        all.any(|one| one.filter() == subject && is_eligible(one, SERVER, subject))
+        all.any(|one| {
+            (one.filter(), one.queue()) == (subject, queue_group)
+                && is_eligible(one, SERVER, subject)
+        })
     }
 }

@@ -150,8 +150,12 @@ impl Cell {
         now: Time,
         out: &mut dyn Outbox,
     ) -> Option<ConsumerInfo> {
-        let info = self.consumers.get_mut(name.as_bytes())?.consumer.info(now, out);
-        self.consumers.note(name.as_bytes());
+        let member = self.consumers.get_mut(name.as_bytes())?;
+        // A subscriber that has come just now may not have been told of yet.
+        member.is_due |= member.consumer.interest_changed(now, out);
+        self.has_work |= member.is_due;
+        let info = member.consumer.info(now, out);
+        self.follow(name.as_bytes());
         Some(info)
     }
 

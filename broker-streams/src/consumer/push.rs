@@ -89,12 +89,13 @@ impl Consumer {
         (!subject.is_empty()).then_some((subject, group))
     }
 
-    /// Checks whether the deliver subject has a subscriber. Called once after the creation or recovery, and after each
+    /// Checks whether somebody subscribes to exactly the deliver subject: one who listens to everything takes no messages from
+    /// those they are for. Called once after the creation or recovery, and after each
     /// change of interest in [`Self::delivers_to`]. Returns true if [`Self::deliver`] can deliver.
     // NATS 2.14: consumer.go updateDeliveryInterest.
     pub fn interest_changed(&mut self, now: Time, out: &mut dyn Outbox) -> bool {
         let Some((subject, group)) = self.delivers_to() else { return false };
-        let is_active = out.has_interest(subject, group);
+        let is_active = out.has_literal_interest(subject, group);
         let was_active = std::mem::replace(&mut self.push.is_active, is_active);
         self.watch_inactivity(now);
         is_active && !was_active

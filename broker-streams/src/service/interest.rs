@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use broker_core::endpoint::Kinds;
-use broker_core::{Broker, InterestChange, InterestEvents, SubjectFilter};
+use broker_core::{Broker, InterestChange, InterestEvents};
 
 use super::lock::lock;
 
@@ -63,18 +63,9 @@ impl Subjects {
         }
     }
 
-    /// Returns the streams with a consumer that delivers to a subject that the filter selects.
-    fn concerned(&self, filter: &[u8]) -> Vec<Arc<dyn Concerned>> {
-        let numbers: Vec<u64> = match self.streams_of.get(filter) {
-            Some(numbers) => numbers.clone(),
-            None if !filter.contains(&b'*') && !filter.contains(&b'>') => Vec::new(),
-            None => {
-                let Ok(filter) = SubjectFilter::parse(filter) else { return Vec::new() };
-                let all = self.streams_of.iter();
-                let selected = all.filter(|(subject, _)| filter.matches_bytes(subject));
-                selected.flat_map(|(_, numbers)| numbers).copied().collect()
-            }
-        };
+    /// Returns the streams with a consumer that delivers to a subject. Interest by wildcards is of no concern to them.
+    fn concerned(&self, subject: &[u8]) -> Vec<Arc<dyn Concerned>> {
+        let Some(numbers) = self.streams_of.get(subject) else { return Vec::new() };
         let stream = |number| self.streams.get(number)?.0.upgrade();
         numbers.iter().filter_map(stream).collect()
     }
@@ -189,7 +180,9 @@ mod tests {
         assert_eq!(names(), ["one"]);
         subscribe("elsewhere", None);
         assert!(names().is_empty());
-        subscribe("*.3", Some("group"));
+        subscribe("to.*", None);
+        assert!(names().is_empty(), "a wildcard does not make a consumer deliver");
+        subscribe("to.3", Some("group"));
         assert_eq!(names(), ["other"]);
         interest.remove(2);
         subscribe("to.3", None);

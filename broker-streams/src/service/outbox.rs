@@ -21,4 +21,8 @@ impl Outbox for BrokerOutbox<'_> {
     fn has_interest(&mut self, subject: &[u8], group: Option<&[u8]>) -> bool {
         self.publisher.has_interest(subject, group)
     }
+
+    fn has_literal_interest(&mut self, subject: &[u8], group: Option<&[u8]>) -> bool {
+        self.publisher.has_literal_interest(subject, group)
+    }
 }

@@ -169,3 +169,23 @@ fn the_audit_names_the_client_whatever_it_claims() {
     let keys: Vec<&String> = audit.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["client", "id", "response", "server", "subject", "timestamp", "type"]);
 }
+
+#[test]
+fn a_push_consumer_delivers_to_those_who_subscribe_to_its_very_subject() {
+    let world = World::new();
+    world.create("A");
+    let client = world.broker.client();
+    let mut all = block_on(client.subscribe("to.>")).unwrap();
+    let _member = block_on(client.queue_subscribe("to.1", "group")).unwrap();
+    let consumer =
+        r#"{"name":"c","durable_name":"c","deliver_subject":"to.1","ack_policy":"none"}"#;
+    let request = format!(r#"{{"stream_name":"A","config":{consumer}}}"#);
+    world.request("$JS.API.CONSUMER.CREATE.A.c", &request);
+    world.publish("A.x", 1);
+    let info = || world.request("$JS.API.CONSUMER.INFO.A.c", "");
+    assert_eq!((&info()["num_pending"], &info()["push_bound"]), (&1.into(), &Default::default()));
+    let mut own = block_on(client.subscribe("to.1")).unwrap();
+    assert_eq!(info()["push_bound"], true);
+    assert_eq!(block_on(own.next()).unwrap().subject.as_str(), "A.x");
+    assert!(block_on(all.next()).is_some(), "it sees what is delivered to others");
+}

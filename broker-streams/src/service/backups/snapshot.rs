@@ -239,7 +239,7 @@ impl Chunks {
     fn has_interest(&mut self) -> bool {
         let subject = self.deliver.as_bytes();
         match self.is_literal {
-            Some(true) => self.publisher.has_literal_interest(subject),
+            Some(true) => self.publisher.has_literal_interest(subject, None),
             _ => self.publisher.has_interest(subject, None),
         }
     }
@@ -256,7 +256,7 @@ impl Chunks {
             && begin.elapsed() < INTEREST_PATIENCE
             && !self.account.server().backups.is_ended()
         {
-            is_literal = self.publisher.has_literal_interest(self.deliver.as_bytes());
+            is_literal = self.publisher.has_literal_interest(self.deliver.as_bytes(), None);
             if !is_literal {
                 std::thread::sleep(LOOK / 10);
             }
