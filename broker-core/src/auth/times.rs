@@ -100,9 +100,25 @@ pub(crate) fn expiry(expires: i64) -> Option<SystemTime> {
     (expires != 0).then(|| time(expires.max(0)))
 }
 
+/// Returns the end of the token of a user who logs in now, as many whole seconds later as its time differs from now: a token that was
+/// made for a second serves for a second.
+// NATS 2.14: client.go setExpiration.
+pub(crate) fn expiry_of_user(expires: i64, now: SystemTime) -> Option<SystemTime> {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    expiry(expires)?.checked_add(Duration::from_nanos(since.subsec_nanos().into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_token_of_a_user_has_whole_seconds() {
+        let now = time(100) + Duration::from_millis(950);
+        assert_eq!(expiry_of_user(101, now), Some(now + Duration::from_secs(1)));
+        assert_eq!(expiry_of_user(100, now), Some(now));
+        assert_eq!(expiry_of_user(0, now), None);
+    }
 
     /// 2026-03-28 00:00:00 UTC; the clocks of Berlin change 25 hours later.
     const SATURDAY: i64 = 1_774_656_000;

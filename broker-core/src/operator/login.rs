@@ -10,7 +10,7 @@ use super::{Trust, template};
 use crate::auth::callout::without_subject;
 use crate::auth::jwt::{Network, Severity, UserClaims, UserLimits, UserScope};
 use crate::auth::nkey::{PublicKey, verify_nonce};
-use crate::auth::times::{self, earlier, expiry, seconds};
+use crate::auth::times::{self, earlier, expiry, expiry_of_user, seconds};
 use crate::auth::{ConnectionKind, Credentials, Denied, Grant, Identity, TimeZones};
 use crate::sync::Arc;
 
@@ -108,6 +108,7 @@ impl Login {
             return Err(Denied::Source);
         }
         let until = times::check(&limits, zones, wall).map_err(|()| Denied::TimeOfDay)?;
+        let until = earlier(expiry_of_user(self.user.expires, wall), until);
         Ok(self.grant(account, scope.clone(), &limits, until))
     }
 
@@ -138,7 +139,7 @@ impl Login {
         grant.permissions = permissions(&limits.permissions)
             .map(Arc::new)
             .or_else(|| account.default_permissions.clone());
-        grant.expires = earlier(expiry(user.expires), until);
+        grant.expires = until;
         grant.account_expires = expiry(account.claims.expires);
         grant.limits.max_subscriptions = limit(limits.subs);
         grant.limits.max_payload_bytes = limit(limits.payload);
