@@ -9,7 +9,7 @@ use super::response::{
     Nothing, RestoreStarted, SnapshotStarted, StreamCreated, StreamState, encode, send_to,
 };
 use super::stream::with_versions;
-use super::stream_change::{check_config, check_overlap, check_reserved, check_room};
+use super::stream_change::{check_bytes, check_config, check_overlap, check_reserved, check_room};
 use crate::cell::Cell;
 use crate::config::{StreamConfig, Time};
 use crate::error::ApiError;
@@ -70,6 +70,7 @@ fn try_restore(call: &mut Call<'_>, name: &str) -> Result<RestoreStarted, ApiErr
     }
     let config = check_config(call, None, &config, &limits, false)?;
     check_room(call, &config, &limits)?;
+    check_bytes(call, &config, &limits)?;
     if call.host.stream_config(name).is_some() {
         return Err(ApiError::STREAM_NAME_EXIST_RESTORE_FAILED);
     }

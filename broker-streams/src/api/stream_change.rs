@@ -93,7 +93,8 @@ pub(super) fn check_room(
     check_consumers(config, selected)
 }
 
-fn check_bytes(
+/// Checks the bytes that the stream reserves.
+pub(super) fn check_bytes(
     call: &Call<'_>,
     config: &StreamConfig,
     limits: &AccountLimits,
