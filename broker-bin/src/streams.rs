@@ -13,6 +13,7 @@ use broker_streams::store::{Cipher, Encryption};
 use broker_streams::stream::limits::BatchLimits;
 
 use crate::NATS_VERSION;
+use crate::config::table::Reload;
 use crate::options::{AccountJetStream, JetStream, JetStreamBatch, Options};
 
 /// The directory of streams within `store_dir`.
@@ -38,8 +39,8 @@ impl Options {
             encryption: encryption(jetstream),
             domain: jetstream.domain.clone().unwrap_or_default(),
             strict: jetstream.strict,
-            max_memory: max_memory(jetstream),
-            max_storage: max_storage(jetstream),
+            max_memory: Some(max_memory(jetstream)),
+            max_storage: Some(max_storage(jetstream)),
             max_payload: usize::try_from(self.max_payload).unwrap_or(usize::MAX),
             limits: ServerLimits {
                 max_request_batch: limits.max_request_batch,
@@ -85,8 +86,11 @@ impl Options {
     }
 }
 
-/// Puts the limits of accounts in force that a reload has changed. The global account keeps its own until a restart.
+/// Puts the limits in force that a reload has changed. The global account keeps its own until a restart.
 pub(crate) fn follow(streams: &service::Streams, before: &Options, now: &Options) {
+    if let Some(jetstream) = now.jetstream.as_ref().filter(|_| before.jetstream != now.jetstream) {
+        streams.set_max_bytes(Some(max_memory(jetstream)), Some(max_storage(jetstream)));
+    }
     let (before, now) = (before.accounts_with_streams(), now.accounts_with_streams());
     let setter = streams.account_setter();
     for name in before.keys().chain(now.keys()).filter(|name| *name != GLOBAL) {
@@ -146,19 +150,16 @@ fn encryption(jetstream: &JetStream) -> Option<Encryption> {
     Some(Encryption { cipher, key, previous_key: previous.filter(|key| !key.is_empty()) })
 }
 
-// NATS 2.14: jetstream.go dynJetStreamConfig.
+// NATS 2.14: jetstream.go dynJetStreamConfig: 0 allows none.
 fn max_memory(jetstream: &JetStream) -> u64 {
-    u64::try_from(jetstream.max_memory_store).ok().filter(|bytes| *bytes > 0).unwrap_or_else(|| {
-        match crate::machine::memory() {
-            0 => DEFAULT_MAX_MEMORY,
-            bytes => bytes / 4 * 3,
-        }
+    u64::try_from(jetstream.max_memory_store).unwrap_or_else(|_| match crate::machine::memory() {
+        0 => DEFAULT_MAX_MEMORY,
+        bytes => bytes / 4 * 3,
     })
 }
 
 fn max_storage(jetstream: &JetStream) -> u64 {
-    let configured = u64::try_from(jetstream.max_file_store).ok().filter(|bytes| *bytes > 0);
-    configured.unwrap_or(DEFAULT_MAX_STORAGE)
+    u64::try_from(jetstream.max_file_store).unwrap_or(DEFAULT_MAX_STORAGE)
 }
 
 /// Logs what is served, as nats-server does.
@@ -169,8 +170,8 @@ pub(crate) fn announce(options: &service::Options, took: Duration) {
     if options.strict {
         tracing::info!("  Strict:          true");
     }
-    tracing::info!("  Max Memory:      {}", friendly_bytes(options.max_memory));
-    tracing::info!("  Max Storage:     {}", friendly_bytes(options.max_storage));
+    tracing::info!("  Max Memory:      {}", friendly_bytes(options.max_memory.unwrap_or(0)));
+    tracing::info!("  Max Storage:     {}", friendly_bytes(options.max_storage.unwrap_or(0)));
     let directory = options.directory.as_deref().unwrap_or(Path::new(""));
     tracing::info!("  Store Directory: \"{}\"", directory.display());
     if !options.domain.is_empty() {
@@ -184,9 +185,35 @@ pub(crate) fn announce(options: &service::Options, took: Duration) {
     tracing::info!("Took {took:?} to start JetStream");
 }
 
+/// Returns whether the directory or a limit of streams can change from one value to another, and the line that says so. Streams may get
+/// more room. They cannot lose it, because their limits may have reserved it.
+// NATS 2.14: reload.go diffOptions, jetStreamLimitsOption.
+pub(crate) fn reload(path: &str, (old, new): (&str, &str)) -> Option<(Reload, String)> {
+    let refused = |what: &str| {
+        let text = format!("config reload not supported for {what}");
+        Some((Reload::Restart, text))
+    };
+    let name = match path {
+        "jetstream.max_memory_store" => "max_mem_store",
+        "jetstream.max_file_store" => "max_file_store",
+        "jetstream.store_dir" => return refused("jetstream storage directory"),
+        _ => return None,
+    };
+    match (old.parse::<u64>(), new.parse::<u64>()) {
+        (Ok(old), Ok(new)) if new > old => {
+            let text = format!("Reloaded: JetStream {name} = {}", friendly_bytes(new));
+            Some((Reload::AtOnce, text))
+        }
+        (Ok(_), Ok(_)) => refused("decreasing jetstream max memory and store"),
+        (Ok(_), Err(_)) => refused("jetstream max memory and max store"),
+        (Err(_), _) => refused("jetstream dynamic max memory and store"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::diff;
 
     #[test]
     fn batches_have_the_configured_limits() {
@@ -219,5 +246,52 @@ mod tests {
         options.accounts.insert("A".into(), crate::options::Account::default());
         let all = options.accounts_with_streams();
         assert_eq!(all, [("$G".to_owned(), None), ("A".to_owned(), None)].into());
+    }
+
+    #[test]
+    fn a_reload_gives_streams_more_room_and_takes_none() {
+        let options =
+            |jetstream: JetStream| Options { jetstream: Some(jetstream), ..Options::default() };
+        let limits = |max_memory_store, max_file_store| {
+            options(JetStream { max_memory_store, max_file_store, ..JetStream::default() })
+        };
+        let lines = |old: &Options, new: &Options| -> Vec<String> {
+            diff(old, new).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            lines(&limits(1 << 20, 1 << 20), &limits(2 << 20, 1 << 30)),
+            [
+                "Reloaded: JetStream max_mem_store = 2.00 MB",
+                "Reloaded: JetStream max_file_store = 1.00 GB"
+            ]
+        );
+        for (old, new, what) in [
+            (2, 1, "decreasing jetstream max memory and store"),
+            (1, -1, "jetstream max memory and max store"),
+            (-1, 1, "jetstream dynamic max memory and store"),
+        ] {
+            let text = format!("config reload not supported for {what}");
+            assert_eq!(lines(&limits(old, 1), &limits(new, 1)), [&*text]);
+            assert_eq!(lines(&limits(1, old), &limits(1, new)), [text]);
+        }
+        let elsewhere = JetStream { store_dir: Some("/x".into()), ..JetStream::default() };
+        let of_domain = JetStream { domain: Some("hub".into()), ..JetStream::default() };
+        let default = options(JetStream::default());
+        let refused = "config reload not supported for";
+        assert_eq!(
+            lines(&default, &options(elsewhere)),
+            [format!("{refused} jetstream storage directory")]
+        );
+        assert_eq!(
+            lines(&default, &options(of_domain)),
+            [format!("{refused} JetStreamDomain: old=, new=hub")]
+        );
+    }
+
+    #[test]
+    fn a_limit_of_0_allows_no_stream() {
+        let jetstream = JetStream { max_memory_store: 0, ..JetStream::default() };
+        assert_eq!(max_memory(&jetstream), 0);
+        assert!(max_storage(&jetstream) > 0, "a limit that is not set is that of the machine");
     }
 }

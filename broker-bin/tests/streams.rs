@@ -442,6 +442,7 @@ async fn code(client: &async_nats::Client, api: &str, payload: &str) -> u64 {
 
 const NOT_ENABLED: u64 = 10039;
 const STREAM_NOT_FOUND: u64 = 10059;
+const NO_STORAGE: u64 = 10047;
 
 #[cfg(all(feature = "jwt", feature = "monitoring"))]
 mod operators {
@@ -557,6 +558,35 @@ async fn a_reload_changes_which_accounts_have_streams() {
         daemon.reload().await.unwrap();
         assert_eq!(code(&client, "STREAM.INFO.S", "").await, NOT_ENABLED);
     }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_gives_streams_more_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = |megabytes: u32| {
+        let store = directory.path();
+        let limits = format!("max_mem: 1MB, max_file: {megabytes}MB, store_dir: {store:?}");
+        let text = format!("listen: '127.0.0.1:-1'\njetstream {{ {limits} }}\n");
+        std::fs::write(directory.path().join("natsd.conf"), text).unwrap();
+    };
+    limits(1);
+    let file = Some(directory.path().join("natsd.conf"));
+    let request = broker_bin::options::Request { file, ..Default::default() };
+    let options = broker_bin::options::load(&request).unwrap();
+    let daemon = Daemon::start_loaded(options).await.unwrap();
+    let client = async_nats::connect(daemon.local_addr().to_string()).await.unwrap();
+    let megabyte = |name: &str| format!(r#"{{"name":"{name}","max_bytes":1048576}}"#);
+    assert_eq!(code(&client, "STREAM.CREATE.A", &megabyte("A")).await, 0);
+    assert_eq!(code(&client, "STREAM.CREATE.B", &megabyte("B")).await, NO_STORAGE);
+    limits(2);
+    daemon.reload().await.unwrap();
+    assert_eq!(code(&client, "STREAM.CREATE.B", &megabyte("B")).await, 0);
+    assert_eq!(code(&client, "STREAM.CREATE.C", &megabyte("C")).await, NO_STORAGE);
+    limits(1);
+    let refusal = daemon.reload().await.unwrap_err().to_string();
+    let expected = "config reload not supported for decreasing jetstream max memory and store";
+    assert_eq!(refusal, expected);
     daemon.stop().await;
 }
 

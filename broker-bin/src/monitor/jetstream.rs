@@ -102,8 +102,8 @@ impl Observer {
         let facts = &self.facts().jetstream;
         let store_dir = options.directory.as_deref().map(|path| path.display().to_string());
         let config = JetStreamConfig {
-            max_memory: options.max_memory,
-            max_storage: options.max_storage,
+            max_memory: options.max_memory.unwrap_or(0),
+            max_storage: options.max_storage.unwrap_or(0),
             store_dir: store_dir.unwrap_or_default(),
             sync_interval: facts.sync_interval,
             sync_always: facts.sync_always,

@@ -8,7 +8,7 @@ use crate::config::check::join;
 use crate::config::field::Field;
 use crate::config::kind::Kind;
 use crate::config::table::{Block, Key, Reload, Section as _, Status};
-use crate::options::{Options, Resolver, Tls, TrustedProxy};
+use crate::options::{JetStream, Options, Resolver, Tls, TrustedProxy};
 
 /// The refusal of a resolver that is added or removed.
 // NATS 2.14: reload.go diffOptions.
@@ -176,7 +176,13 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
             continue;
         }
         let path = join(path, key.name);
-        if let Kind::Block(inner) = key.kind {
+        if let Some((before, after)) = enabled_streams(before).zip(enabled_streams(after)) {
+            compare(JetStream::block(), before, after, &path, changes);
+            continue;
+        }
+        if let Kind::Block(inner) = key.kind
+            && path != "jetstream.limits"
+        {
             // An optional block is compared as a whole.
             if inner().keys.iter().any(|key| key.field(before).is_some()) {
                 compare(inner(), before, after, &path, changes);
@@ -206,12 +212,24 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
         if change.path == "resolver" && is_there(before) != is_there(after) {
             change.text = Some(RESOLVER_MOVED.to_owned());
         }
+        #[cfg(feature = "streams")]
+        if let Some((reload, text)) =
+            crate::streams::reload(&change.path, (&change.old, &change.new))
+        {
+            (change.reload, change.text) = (reload, Some(text));
+        }
         if let Some((before, after)) = trusted(before).zip(trusted(after)) {
             changes.extend(proxies(&change, before, after));
             continue;
         }
         changes.push(change);
     }
+}
+
+/// Returns JetStream if it is enabled: its options are compared one by one.
+fn enabled_streams(value: &dyn Field) -> Option<&JetStream> {
+    let jetstream = (value as &dyn Any).downcast_ref::<Option<JetStream>>()?.as_ref()?;
+    Some(jetstream).filter(|jetstream| jetstream.enabled)
 }
 
 fn trusted(value: &dyn Field) -> Option<&Vec<TrustedProxy>> {

@@ -30,7 +30,7 @@ section! {
     enabled: bool = true => switch().aliases(&["enable"]).at_once()
         .flag(Group::JetStream, &["js", "jetstream"], "");
     /// Refuses requests with unknown fields.
-    strict: bool = true => switch();
+    strict: bool = true => switch().called("JetStreamStrict");
     /// Directory of the streams.
     store_dir: Option<PathBuf> = None => formatted(Format::Path).aliases(&["store", "storedir"]);
     /// Interval of syncing files to disk, or `always`.
@@ -41,18 +41,21 @@ section! {
     /// Disk space for streams; -1 is up to three quarters of the free space.
     max_file_store: i64 = -1 => storage().aliases(&["max_file"]).at_once();
     /// The JetStream domain.
-    domain: Option<String> = None => text();
+    domain: Option<String> = None => text().called("JetStreamDomain");
     /// Encryption key of the streams.
-    encryption_key: Option<Secret> = None => formatted(Format::Secret).aliases(&["key", "ek"]);
+    encryption_key: Option<Secret> = None => formatted(Format::Secret).aliases(&["key", "ek"])
+        .called("JetStreamKey");
     /// Previous encryption key.
     prev_encryption_key: Option<Secret> = None => formatted(Format::Secret)
-        .aliases(&["prev_key", "prev_ek"]);
+        .aliases(&["prev_key", "prev_ek"]).called("JetStreamOldKey");
     /// Cipher of the encryption.
-    cipher: Option<String> = None => choice(CIPHERS).unset("chacha");
+    cipher: Option<String> = None => choice(CIPHERS).unset("chacha")
+        .called("JetStreamCipher");
     /// Hint for an extension.
     extension_hint: Option<String> = None => text().no_effect("there are no leaf nodes");
     /// Limits of client requests.
-    limits: JetStreamLimits = JetStreamLimits::default() => block(JetStreamLimits::block);
+    limits: JetStreamLimits = JetStreamLimits::default() => block(JetStreamLimits::block)
+        .called("JetStreamLimits");
     /// Keeps the encryption key in a TPM.
     tpm: Option<Tpm> = None => block(Tpm::block).not_yet("keys in a TPM");
     /// Places replicas on servers that differ in the tag with this prefix.

@@ -62,6 +62,7 @@ use server::{Server, Setup};
 
 use crate::config::limits::AccountLimits;
 
+use crate::config::StorageType;
 /// The streams of a server. They end when this is dropped.
 pub struct Streams {
     server: Arc<Server>,
@@ -158,7 +159,15 @@ impl Streams {
         self.server.has_threads()
     }
 
-    /// Returns the options.
+    /// Replaces the bytes that streams in memory and in files may use and reserve; `None` for no limit. What is stored stays.
+    // NATS 2.14: reload.go jetStreamLimitsOption.
+    pub fn set_max_bytes(&self, memory: Option<u64>, storage: Option<u64>) {
+        let usages = &self.server.usages;
+        usages.of(StorageType::Memory).set_most(memory.unwrap_or(u64::MAX));
+        usages.of(StorageType::File).set_most(storage.unwrap_or(u64::MAX));
+    }
+
+    /// Returns the options with which they were started.
     pub fn options(&self) -> &Options {
         &self.server.options
     }

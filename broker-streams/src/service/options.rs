@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use broker_core::Broker;
 use broker_core::account::GLOBAL;
 
-use crate::config::StorageType;
 use crate::config::limits::{AccountLimits, ServerLimits};
 use crate::store::Encryption;
 use crate::stream::limits::BatchLimits;
@@ -24,10 +23,10 @@ pub struct Options {
     pub domain: String,
     /// Requests with unknown members are refused.
     pub strict: bool,
-    /// The most bytes that streams in memory may use and reserve; 0 for no limit.
-    pub max_memory: u64,
-    /// The most bytes that streams in files may use and reserve; 0 for no limit.
-    pub max_storage: u64,
+    /// The most bytes that streams in memory may use and reserve; `None` for no limit.
+    pub max_memory: Option<u64>,
+    /// The most bytes that streams in files may use and reserve; `None` for no limit.
+    pub max_storage: Option<u64>,
     /// The longest message, in bytes; 0 for that of the broker.
     pub max_payload: usize,
     /// The limits of clients' requests.
@@ -61,14 +60,5 @@ impl Options {
             self.accounts =
                 all.map(|name| (name.to_owned(), Some(AccountLimits::default()))).collect();
         }
-    }
-
-    /// Returns the most bytes of streams in that storage.
-    pub(super) fn most(&self, storage: StorageType) -> u64 {
-        let bytes = match storage {
-            StorageType::Memory => self.max_memory,
-            StorageType::File => self.max_storage,
-        };
-        if bytes == 0 { u64::MAX } else { bytes }
     }
 }

@@ -78,14 +78,14 @@ impl Server {
             strict: options.strict,
             limits: options.limits,
         };
-        let most = (options.most(StorageType::Memory), options.most(StorageType::File));
+        let most = [options.max_memory, options.max_storage].map(|most| most.unwrap_or(u64::MAX));
         let server = Arc::new(Self {
             broker: broker.clone(),
             worker: Worker::new(wake.clone()),
             syncer: Syncer::new(wake.clone()),
             requests: Requests::new(wake.clone()),
             scrubber: Scrubber::default(),
-            usages: Arc::new(Usages::of_server(most.0, most.1)),
+            usages: Arc::new(Usages::of_server(most[0], most[1])),
             open_batches: Arc::default(),
             counters: Counters::default(),
             backups: Threads::default(),
@@ -165,8 +165,8 @@ impl Server {
 
     /// Returns the bytes that limits of streams reserve, and the most that they may.
     pub(super) fn reserved(&self, storage: StorageType) -> (i64, i64) {
-        let most = self.options.most(storage);
-        (self.usages.of(storage).reserved(), i64::try_from(most).unwrap_or(i64::MAX))
+        let usage = self.usages.of(storage);
+        (usage.reserved(), i64::try_from(usage.most()).unwrap_or(i64::MAX))
     }
 
     /// Returns the values that a stream needs.

@@ -21,8 +21,7 @@ impl Usage {
     }
 
     fn room(&self) -> u64 {
-        let (most, used) = (self.most.load(Ordering::Relaxed), self.used.load(Ordering::Relaxed));
-        most.saturating_sub(used)
+        self.most().saturating_sub(self.used())
     }
 
     /// Returns the bytes that are used.
@@ -33,6 +32,16 @@ impl Usage {
     /// Returns the bytes that limits of streams reserve.
     pub(super) fn reserved(&self) -> i64 {
         self.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes that may be used and reserved; `u64::MAX` for no limit.
+    pub(super) fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the bytes that may be used and reserved.
+    pub(super) fn set_most(&self, bytes: u64) {
+        self.most.store(bytes, Ordering::Relaxed);
     }
 
     fn change(&self, before: (u64, i64), now: (u64, i64)) {
@@ -70,8 +79,8 @@ impl Usages {
         let Some((_, limits)) = limits.and_then(|limits| limits.select(1)) else { return };
         let bytes = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
         let of_stream = |limit: i64| bytes(limit).checked_sub(1).map_or(u64::MAX, |less| less + 1);
-        self.memory.most.store(bytes(limits.max_memory), Ordering::Relaxed);
-        self.storage.most.store(bytes(limits.max_storage), Ordering::Relaxed);
+        self.memory.set_most(bytes(limits.max_memory));
+        self.storage.set_most(bytes(limits.max_storage));
         self.memory_stream.store(of_stream(limits.memory_max_stream_bytes), Ordering::Relaxed);
         self.storage_stream.store(of_stream(limits.storage_max_stream_bytes), Ordering::Relaxed);
     }

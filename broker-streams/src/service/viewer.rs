@@ -45,9 +45,16 @@ impl Viewer {
         Self { server: Arc::downgrade(server), accounts: Arc::downgrade(accounts) }
     }
 
-    /// Returns the options; `None` if the streams have ended.
+    /// Returns the options, with the limits in force; `None` if the streams have ended.
     pub fn options(&self) -> Option<Options> {
-        self.server.upgrade().map(|server| server.options.clone())
+        let server = self.server.upgrade()?;
+        let most =
+            |storage| Some(server.usages.of(storage).most()).filter(|bytes| *bytes < u64::MAX);
+        Some(Options {
+            max_memory: most(StorageType::Memory),
+            max_storage: most(StorageType::File),
+            ..server.options.clone()
+        })
     }
 
     /// Returns the names of the accounts that may have streams, in order.

@@ -71,7 +71,7 @@ fn space(writer: &Writer, viewer: &Viewer) {
         ("file", usage.storage, usage.reserved_storage, options.max_storage),
     ] {
         // No limit is no series, so that nothing is divided by 0.
-        let most = Some(most).filter(|most| *most > 0);
+        let most = most.filter(|most| *most > 0);
         for (name, help, value) in [
             ("used_bytes", "Bytes of the messages of streams, by storage.", Some(used)),
             ("reserved_bytes", "Bytes that limits of streams reserve, by storage.", Some(reserved)),
