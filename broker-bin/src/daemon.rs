@@ -420,7 +420,18 @@ impl Daemon {
     pub async fn stop(self) {
         tracing::info!("Initiating Shutdown...");
         self.watch.announce_end();
+        // NATS 2.14: jetstream.go shutdownJetStream.
+        #[cfg(feature = "streams")]
+        let has_streams = self.server.streams().is_some();
+        #[cfg(not(feature = "streams"))]
+        let has_streams = false;
+        if has_streams {
+            tracing::info!("Initiating JetStream Shutdown...");
+        }
         self.server.shutdown().await;
+        if has_streams {
+            tracing::info!("JetStream Shutdown");
+        }
         drop(self.now().ports_file.take());
         tracing::info!("Server Exiting..");
     }

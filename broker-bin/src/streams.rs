@@ -99,6 +99,7 @@ pub(crate) fn follow(streams: &service::Streams, before: &Options, now: &Options
             setter.set(name, limits);
         }
     }
+    setter.follow_imports();
 }
 
 fn account_limits(of: &AccountJetStream) -> AccountLimits {

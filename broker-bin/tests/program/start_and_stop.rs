@@ -42,6 +42,20 @@ fn interrupt_and_terminate_exit_with_0() {
     }
 }
 
+#[cfg(feature = "streams")]
+#[test]
+fn the_log_says_that_streams_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut natsd = Running::start(&["-js", "-sd", directory.path().to_str().unwrap()]);
+    natsd.line("Server is ready");
+    natsd.signal("INT");
+    let (_, lines) = natsd.ended();
+    let said: Vec<_> =
+        lines.iter().rev().take(4).rev().map(|l| l.split("] ").last().unwrap()).collect();
+    let ends = ["Initiating JetStream Shutdown...", "JetStream Shutdown"];
+    assert_eq!(said, ["Initiating Shutdown...", ends[0], ends[1], "Server Exiting.."]);
+}
+
 #[test]
 fn other_signals_do_not_end_the_program() {
     let mut natsd = Running::start(&[]);

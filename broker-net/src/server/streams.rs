@@ -63,12 +63,12 @@ pub(super) async fn follow_claims(
 
     let (setter, system) = (streams.account_setter(), broker.system_account());
     let of_claims = setter.clone();
-    mode.set_listener(move |key, claims| {
-        if *key != *system {
-            let limits =
-                claims.and_then(|claims| AccountLimits::from_claims(&claims.nats.limits.other));
-            of_claims.set(key, limits);
+    mode.set_listener(move |key, claims| match claims {
+        _ if *key == *system => {}
+        Some(claims) => {
+            of_claims.set(key, AccountLimits::from_claims(&claims.nats.limits.other));
         }
+        None => of_claims.remove(key),
     });
     let (tell, mut told) = tokio::sync::mpsc::channel::<()>(1);
     for key in streams.stored_accounts()? {

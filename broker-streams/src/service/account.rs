@@ -1,7 +1,7 @@
 //! The streams of one account.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak, mpsc};
 use std::time::Duration;
 
@@ -28,6 +28,9 @@ use crate::error::ApiError;
 use crate::outbox::Outbox;
 use crate::store::{MemoryStorage, Opened, Storage};
 use crate::stream::{Room, Stream};
+
+/// The request for the usage of the account.
+const INFO: &[u8] = b"$JS.API.INFO";
 
 /// The prefix of the API.
 const API: &str = "$JS.API";
@@ -83,6 +86,8 @@ pub(super) struct Account {
     usages: Arc<Usages>,
     interest: Arc<PushInterest>,
     requests: Mutex<Option<HandlerSubscription>>,
+    /// The account is no longer served.
+    has_gone: AtomicBool,
     /// Publishes answers and advisories.
     publisher: Mutex<ServerPublisher>,
     total: AtomicU64,
@@ -113,6 +118,7 @@ impl Account {
             limits: RwLock::new(limits.map(Arc::new)),
             units: RwLock::default(),
             requests: Mutex::new(None),
+            has_gone: AtomicBool::new(false),
             publisher: Mutex::new(server.broker.server_publisher(name)),
             total: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -122,8 +128,39 @@ impl Account {
             claims: Claims::default(),
             me: Weak::clone(me),
         });
-        account.subscribe();
+        account.follow_imports();
         account
+    }
+
+    /// Notes that it is there again, or has gone: then it answers no requests.
+    pub(super) fn set_gone(self: &Arc<Self>, has_gone: bool) {
+        self.has_gone.store(has_gone, Ordering::Release);
+        self.follow_imports();
+    }
+
+    /// Answers requests, unless it has gone, or has no streams and imports the API of another account.
+    pub(super) fn follow_imports(self: &Arc<Self>) {
+        let answers = !self.has_gone.load(Ordering::Acquire) && !self.leaves_to_another(INFO);
+        let is_open = lock(&self.requests).is_some();
+        if answers && !is_open {
+            self.subscribe();
+        } else if is_open && !answers {
+            self.close();
+        }
+    }
+
+    fn close(&self) {
+        drop(lock(&self.requests).take());
+    }
+
+    /// Returns true if it has gone, and its streams have closed their files.
+    pub(super) fn is_over(&self) -> bool {
+        let has_ended = match &*lock(&self.activity) {
+            Activity::Idle | Activity::Ended => true,
+            Activity::AtWork(_) => false,
+            Activity::Resting(ended) => ended.try_recv() == Err(mpsc::TryRecvError::Disconnected),
+        };
+        has_ended && self.has_gone.load(Ordering::Acquire)
     }
 
     fn subscribe(self: &Arc<Self>) {
@@ -145,13 +182,16 @@ impl Account {
         *lock(&self.requests) = Some(handler);
     }
 
-    /// Returns true for a request that another account answers, because this one has no streams and imports those of the other.
+    /// Returns true for a request that this account does not answer, because it has no streams and imports those of another one: one
+    /// that is imported, and all if [`INFO`] is.
     // NATS 2.14: jetstream.go enableJetStreamInfoServiceImportOnly.
     fn leaves_to_another(&self, subject: &[u8]) -> bool {
-        let is_imported = |subject| self.server.broker.imports_service(&self.name, &subject);
-        read(&self.limits).is_none()
-            && std::str::from_utf8(subject)
-                .is_ok_and(|subject| Subject::parse(subject).is_ok_and(is_imported))
+        let imports = |subject| self.server.broker.imports_service(&self.name, &subject);
+        let is_imported = |subject: &[u8]| {
+            std::str::from_utf8(subject)
+                .is_ok_and(|subject| Subject::parse(subject).is_ok_and(imports))
+        };
+        read(&self.limits).is_none() && (is_imported(INFO) || is_imported(subject))
     }
 
     /// Replaces the limits. Returns true if the streams are to [follow](Self::follow_limits).
@@ -325,7 +365,7 @@ impl Account {
 
     /// Ends the API and the streams, which stay on disk.
     pub(super) fn stop(&self) {
-        drop(lock(&self.requests).take());
+        self.close();
         *lock(&self.activity) = Activity::Ended;
         self.end_streams();
     }

@@ -44,6 +44,32 @@ impl AccountSetter {
         }
     }
 
+    /// Follows the imports of the accounts, which have changed: an account without streams leaves requests to that whose API it imports.
+    pub fn follow_imports(&self) {
+        let Some(accounts) = self.accounts.upgrade() else { return };
+        let accounts: Vec<_> = lock(&accounts).values().cloned().collect();
+        for account in accounts {
+            account.follow_imports();
+        }
+    }
+
+    /// Ends the streams of an account that has gone, which stay in their files, and no longer answers its requests.
+    // NATS 2.14: accounts.go, the subscriptions of an account go with it.
+    pub fn remove(&self, name: &str) {
+        let (Some(server), Some(accounts)) = (self.server.upgrade(), self.accounts.upgrade())
+        else {
+            return;
+        };
+        let mut accounts = lock(&accounts);
+        // Those that have gone before, and have closed their files since then.
+        accounts.retain(|_, account| !account.is_over());
+        let Some(account) = accounts.get(name) else { return };
+        account.set_gone(true);
+        if account.set_limits(None) {
+            server.requests.follow(Arc::clone(account) as _);
+        }
+    }
+
     /// Waits until the streams of all accounts that may have some run.
     pub fn settle(&self) {
         let Some(accounts) = self.accounts.upgrade() else { return };
@@ -64,6 +90,7 @@ pub(super) fn put(
     let mut accounts = lock(accounts);
     if let Some(account) = accounts.get(name) {
         let is_to_follow = account.set_limits(limits);
+        account.set_gone(false);
         return (Arc::clone(account), is_to_follow);
     }
     let may_have = limits.is_some();

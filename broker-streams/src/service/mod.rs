@@ -26,6 +26,7 @@ mod server;
 mod signal;
 mod subscriptions;
 mod syncer;
+mod system;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -38,11 +39,12 @@ mod work;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use broker_core::Broker;
 use broker_core::endpoint::Scratch;
+use broker_core::{Broker, HandlerSubscription};
 
 pub use accounts::AccountSetter;
 pub use browse::{MessagePreview, MessageRange, StreamRow};
@@ -60,14 +62,16 @@ use account::Account;
 use lock::lock;
 use server::{Server, Setup};
 
+use crate::config::StorageType;
 use crate::config::limits::AccountLimits;
 
-use crate::config::StorageType;
 /// The streams of a server. They end when this is dropped.
 pub struct Streams {
     server: Arc<Server>,
     accounts: Arc<Mutex<BTreeMap<String, Arc<Account>>>>,
     took: Duration,
+    /// Answers in the system account, until they end.
+    system: Mutex<Option<HandlerSubscription>>,
     /// Held while they end.
     ending: Mutex<()>,
     /// The work, if there are no threads.
@@ -124,6 +128,7 @@ impl Streams {
             server,
             accounts: Arc::default(),
             took: Duration::ZERO,
+            system: Mutex::new(Some(system::open(broker))),
             ending: Mutex::default(),
             #[cfg(feature = "testing")]
             shift: None,
@@ -131,6 +136,7 @@ impl Streams {
         for (name, limits) in accounts {
             streams.set_account(&name, limits)?;
         }
+        streams.request_feeds();
         broker.update_info(|info| {
             info.jetstream = true;
             info.domain.clone_from(&streams.server.options.domain);
@@ -139,11 +145,25 @@ impl Streams {
         Ok(streams)
     }
 
+    /// Lets mirrors and sources ask for their messages: before, the accounts that they take them from may not have been open.
+    fn request_feeds(&self) {
+        self.server.has_started.store(true, Ordering::Release);
+        let mut scratch = Scratch::new();
+        for unit in self.units() {
+            // Each call asks for what is to be asked for.
+            unit.with(&mut scratch, |_, _, _| ());
+        }
+    }
+
+    fn units(&self) -> Vec<Arc<unit::Unit>> {
+        let accounts: Vec<_> = lock(&self.accounts).values().cloned().collect();
+        accounts.iter().flat_map(|account| account.units()).collect()
+    }
+
     /// Tells clients that wait for messages of pull consumers that the server ends.
     pub fn announce_end(&self) {
-        let accounts: Vec<_> = lock(&self.accounts).values().cloned().collect();
         let mut scratch = Scratch::new();
-        for unit in accounts.iter().flat_map(|account| account.units()) {
+        for unit in self.units() {
             unit.with(&mut scratch, |cell, _, out| cell.announce_end(out));
         }
     }
@@ -218,6 +238,7 @@ impl Streams {
         if let Some(shift) = &self.shift {
             work::end(shift);
         }
+        drop(lock(&self.system).take());
         let accounts = std::mem::take(&mut *lock(&self.accounts));
         accounts.values().for_each(|account| account.stop());
         self.server.stop();

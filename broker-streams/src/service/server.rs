@@ -1,5 +1,6 @@
 //! The state that the streams of all accounts share.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -48,6 +49,8 @@ pub(super) struct Server {
     open_batches: Arc<OpenBatches>,
     pub(super) counters: Counters,
     pub(super) backups: Threads,
+    /// The accounts known at the start are open, with their streams: one that takes messages from another finds it.
+    pub(super) has_started: AtomicBool,
     directory: Option<Directory>,
     identity: Arc<Identity>,
     handles: Mutex<Vec<JoinHandle<()>>>,
@@ -89,6 +92,7 @@ impl Server {
             open_batches: Arc::default(),
             counters: Counters::default(),
             backups: Threads::default(),
+            has_started: AtomicBool::new(false),
             directory,
             identity: Arc::new(identity),
             handles: Mutex::default(),

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
+use broker_core::account::{AccountConfig, Export, Import};
+use broker_core::auth::Grant;
 use broker_core::endpoint::Scratch;
-use broker_core::{Broker, HeaderMap};
+use broker_core::{Broker, HeaderMap, SubjectFilter};
 use futures_executor::block_on;
 
 use super::task::Task;
+#[cfg(feature = "testing")]
+use super::{Due, Work};
 use super::{MessageRange, Options, StreamHealth, Streams};
 use crate::config::limits::AccountLimits;
 use crate::filters::Filters;
@@ -188,4 +192,125 @@ fn a_push_consumer_delivers_to_those_who_subscribe_to_its_very_subject() {
     assert_eq!(info()["push_bound"], true);
     assert_eq!(block_on(own.next()).unwrap().subject.as_str(), "A.x");
     assert!(block_on(all.next()).is_some(), "it sees what is delivered to others");
+}
+
+/// Account B mirrors a stream of account C, whose streams start later.
+#[cfg(feature = "testing")]
+#[test]
+fn a_mirror_of_another_account_goes_on_at_once_after_a_restart() {
+    let filter = |text| SubjectFilter::parse(text).unwrap();
+    let accounts = [
+        AccountConfig::new("C")
+            .with_export(Export::service(filter("$JS.API.>")))
+            .with_export(Export::stream(filter("to.>"))),
+        AccountConfig::new("B")
+            .with_import(Import::service("C", filter("$JS.API.>")).with_to("C.API.>"))
+            .with_import(Import::stream("C", filter("to.>"))),
+    ];
+    let broker_options = broker_core::Options { accounts: accounts.into(), ..Default::default() };
+    let disk = crate::testing::TestDisk::new(7);
+    let moment = (Instant::now(), SystemTime::now());
+    let begin = || {
+        let clock = (move || moment.0, move || moment.1);
+        let broker = Broker::new(broker_options.clone(), clock);
+        let options = Options::default();
+        let (streams, work) =
+            Streams::start_without_threads(&broker, options, Some(&disk), || ()).unwrap();
+        (broker, streams, work)
+    };
+    let publish = |broker: &Broker, account: &str, subject: &str, payload: &str| {
+        let client = broker.client_as(Grant::anonymous().with_account(account));
+        block_on(client.publish(subject, payload.to_owned().into())).unwrap();
+    };
+    let mirrored = |streams: &Streams| {
+        let rows = streams.viewer().stream_rows();
+        rows.iter().find(|row| row.name == "M").map(|row| row.messages)
+    };
+    let settle = |work: &Work| while work.turn() == Due::Now {};
+
+    let (broker, streams, work) = begin();
+    publish(&broker, "C", "$JS.API.STREAM.CREATE.S", r#"{"name":"S","subjects":["s"]}"#);
+    settle(&work);
+    let external = r#"{"api":"C.API","deliver":"to"}"#;
+    let config = format!(r#"{{"name":"M","mirror":{{"name":"S","external":{external}}}}}"#);
+    publish(&broker, "B", "$JS.API.STREAM.CREATE.M", &config);
+    settle(&work);
+    publish(&broker, "C", "s", "1");
+    settle(&work);
+    assert_eq!(mirrored(&streams), Some(1));
+    drop((streams, work, broker));
+
+    let (broker, streams, work) = begin();
+    settle(&work);
+    publish(&broker, "C", "s", "2");
+    settle(&work);
+    assert_eq!(mirrored(&streams), Some(2), "no time has passed");
+}
+
+#[test]
+fn an_account_that_has_gone_answers_nothing_until_it_comes_back() {
+    let world = World::new();
+    let setter = world.streams.account_setter();
+    let client = world.broker.client_as(Grant::anonymous().with_account("X"));
+    let ask = |subject: &str, payload: &str| {
+        let answer =
+            block_on(client.request(subject.to_owned(), payload.to_owned().into())).ok()?;
+        serde_json::from_slice::<serde_json::Value>(&answer.payload).ok()
+    };
+    for round in 0..3_u32 {
+        setter.set("X", Some(AccountLimits::default()));
+        if round == 0 {
+            ask("$JS.API.STREAM.CREATE.S", r#"{"name":"S","subjects":["s"]}"#).unwrap();
+        }
+        // Answered when the streams are at work.
+        ask("$JS.API.STREAM.INFO.S", "").unwrap();
+        let seq = ask("s", "").unwrap()["seq"].as_u64();
+        assert_eq!(seq, Some(u64::from(round) + 1), "what it stored before is there");
+        setter.remove("X");
+        assert_eq!(ask("$JS.API.INFO", ""), None, "nobody answers");
+        // In the order of the queue: the streams of the other account have ended.
+        world.request("$JS.API.INFO", "");
+    }
+    until("it is forgotten", || {
+        setter.remove("Y");
+        world.streams.viewer().all_accounts().len() == 1
+    });
+}
+
+#[test]
+fn the_system_account_is_told_that_it_has_no_streams() {
+    let world = World::new();
+    let system = world.broker.system_account();
+    let client = world.broker.client_as(Grant::anonymous().with_account(&*system));
+    for (subject, kind) in
+        [("INFO", "account_info"), ("STREAM.NAMES", "system"), ("DIRECT.GET.X", "system")]
+    {
+        let answer = block_on(client.request(format!("$JS.API.{subject}"), "".into())).unwrap();
+        let error =
+            r#"{"code":503,"err_code":10039,"description":"JetStream not enabled for account"}"#;
+        let kind = format!("io.nats.jetstream.api.v1.{kind}_response");
+        assert_eq!(answer.payload, format!(r#"{{"type":"{kind}","error":{error}}}"#));
+    }
+}
+
+#[test]
+fn an_account_that_imports_the_api_of_another_one_leaves_all_requests_to_it() {
+    let filter = |text| SubjectFilter::parse(text).unwrap();
+    let accounts = [
+        AccountConfig::new("A").with_export(Export::service(filter("$JS.API.INFO"))),
+        AccountConfig::new("B").with_import(Import::service("A", filter("$JS.API.INFO"))),
+    ];
+    let options = broker_core::Options { accounts: accounts.into(), ..Default::default() };
+    let broker = Broker::new(options, (Instant::now, SystemTime::now));
+    let with_streams = [("A", Some(AccountLimits::default())), ("B", None), ("C", None)];
+    let accounts = with_streams.map(|(name, limits)| (name.to_owned(), limits)).into();
+    let _streams = Streams::start(&broker, Options { accounts, ..Options::default() }).unwrap();
+    let ask = |account: &str, subject: &str| {
+        let client = broker.client_as(Grant::anonymous().with_account(account));
+        let answer = block_on(client.request(subject.to_owned(), "".into()));
+        answer.ok().map(|answer| String::from_utf8_lossy(&answer.payload).into_owned())
+    };
+    assert!(ask("B", "$JS.API.INFO").unwrap().contains(r#""streams":0"#));
+    assert_eq!(ask("B", "$JS.API.CONSUMER.INFO.S.c"), None, "there are no responders");
+    assert!(ask("C", "$JS.API.CONSUMER.INFO.S.c").unwrap().contains("10039"));
 }

@@ -164,7 +164,9 @@ impl Unit {
         }
         share.count(cell.stream().config(), cell.stream().state().bytes);
         cell.follow_changes();
-        cell.request_feeds(now, &mut BrokerOutbox { publisher, scratch });
+        if self.server.has_started.load(Ordering::Acquire) {
+            cell.request_feeds(now, &mut BrokerOutbox { publisher, scratch });
+        }
         let due = Due::of(cell, now);
         if self.has_new_consumers.swap(false, Ordering::AcqRel) {
             self.follow_interest(cell, now);
