@@ -8,6 +8,8 @@ use crate::config::check::join;
 use crate::config::field::Field;
 use crate::config::kind::Kind;
 use crate::config::table::{Block, Key, Reload, Section as _, Status};
+#[cfg(feature = "streams")]
+use crate::options::jetstream_limits;
 use crate::options::{JetStream, Options, Resolver, Tls, TrustedProxy};
 
 /// The refusal of a resolver that is added or removed.
@@ -214,7 +216,7 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
         }
         #[cfg(feature = "streams")]
         if let Some((reload, text)) =
-            crate::streams::reload(&change.path, (&change.old, &change.new))
+            jetstream_limits::reload(&change.path, (&change.old, &change.new))
         {
             (change.reload, change.text) = (reload, Some(text));
         }

@@ -19,6 +19,8 @@ mod diff;
 mod error;
 mod gateway;
 mod jetstream;
+#[cfg(feature = "streams")]
+mod jetstream_limits;
 mod leafnodes;
 mod lists;
 mod load;
