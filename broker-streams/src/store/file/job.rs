@@ -224,10 +224,8 @@ impl Job {
 }
 
 fn write_summary(disk: &dyn Disk, segment: u64, end: usize) -> io::Result<()> {
-    let mut bytes = vec![0; end];
-    let read = disk.open(&name_of(segment))?.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
-    let Some(summary) = summary::encode(&bytes, segment) else { return Ok(()) };
+    let log = disk.open(&name_of(segment))?;
+    let Some(summary) = summary::of_file(&*log, segment, end)? else { return Ok(()) };
     let file = disk.create(summary::TEMPORARY)?;
     file.write_at(&summary, 0)?;
     file.sync()?;

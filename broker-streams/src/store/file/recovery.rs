@@ -158,12 +158,10 @@ impl Recovery {
         self.push_segment(number, summary.end);
         self.make_room(summary.subjects.len());
         let mut numbers = vec![SubjectId::MAX; summary.subjects.len()];
-        for (fact, place) in summary.facts().flatten() {
-            match numbers.get_mut(place) {
-                Some(known) if fact.kind == Kind::Message => self.add_message(&fact, known),
-                _ => self.apply(&fact),
-            }
-        }
+        summary.for_each_fact(|fact, place| match numbers.get_mut(place) {
+            Some(known) if fact.kind == Kind::Message => self.add_message(fact, known),
+            _ => self.apply(fact),
+        });
         if let Some(segment) = self.segments.back_mut() {
             (segment.latest, segment.has_summary) = (summary.latest, true);
             segment.marks.close();

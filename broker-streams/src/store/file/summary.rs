@@ -15,13 +15,14 @@
 //!     records: kind and flags, then what the flags leave out    u8, varints
 //! ```
 
-use std::collections::HashMap;
+use std::io;
 
+use super::disk::DiskFile;
 use super::fact::Fact;
-use super::format::{SEGMENT_HEADER, SegmentHeader};
-use super::scan::Scan;
+use super::format::{SEGMENT_HEADER, SegmentHeader, is_intact as is_intact_record};
 use crate::config::Time;
-use crate::store::record::Kind;
+use crate::store::index::{SubjectId, Subjects};
+use crate::store::record::{HEADER, Header, Kind};
 
 /// The beginning of a summary.
 pub(super) const MAGIC: &[u8; 8] = b"natsdsum";
@@ -37,6 +38,9 @@ const EXPIRES: u8 = 1 << 6;
 /// The message has headers.
 const HEADERS: u8 = 1 << 7;
 const KIND: u8 = 0xf;
+
+/// The bytes that are read at once.
+const STEP: usize = 256 * 1024;
 
 /// The name of a summary until it is complete.
 pub(super) const TEMPORARY: &str = "summary.tmp";
@@ -73,66 +77,106 @@ pub(super) struct Origin {
     pub(super) checksum: [u8; 4],
 }
 
-/// Makes the summary of a segment, whose bytes are `bytes`; `None` if it is damaged or has no records.
-pub(super) fn encode(bytes: &[u8], number: u64) -> Option<Vec<u8>> {
-    let scan = Scan::new(bytes, number);
-    SegmentHeader::decode(bytes, number)?;
-    let (last_at, _) = scan.records.last()?;
-    if !scan.holes.is_empty() || scan.end != bytes.len() {
-        return None;
+/// Makes the summary of the first `end` bytes of the file of a segment; `None` if it is damaged or has no records.
+pub(super) fn of_file(file: &dyn DiskFile, number: u64, end: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut window = Window { file, end, start: 0, bytes: Vec::new() };
+    let Some(header) = window.get(0, SEGMENT_HEADER)? else { return Ok(None) };
+    if SegmentHeader::decode(header, number).is_none() {
+        return Ok(None);
     }
-    let facts = scan.records.iter().map(|(at, header)| Fact::of(*at, header, bytes));
-    let facts: Vec<_> = facts.collect();
-    let messages = || facts.iter().filter(|fact| fact.kind == Kind::Message);
-    let last_time = messages().next_back().map_or(Time(0), |fact| fact.time);
-    let latest = messages().map(|fact| fact.time).max().unwrap_or(Time(i64::MIN));
-    let mut out = MAGIC.to_vec();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-    out.extend_from_slice(&(*last_at as u64).to_le_bytes());
-    out.extend_from_slice(&bytes[last_at + 4..last_at + 8]);
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&last_time.0.to_le_bytes());
-    out.extend_from_slice(&latest.0.to_le_bytes());
-    out.extend_from_slice(&bytes[..SEGMENT_HEADER]);
-    encode_facts(&facts, &mut out);
-    let checksum = crc32c::crc32c(&out[12..]);
-    out[8..12].copy_from_slice(&checksum.to_le_bytes());
-    Some(out)
+    let mut draft = Draft::new(header);
+    let mut at = SEGMENT_HEADER;
+    while at < end {
+        let Some(bytes) = window.get(at, HEADER)? else { return Ok(None) };
+        let Some(header) = Header::parse(bytes, end - at) else { return Ok(None) };
+        let Some(record) = window.get(at, header.length)? else { return Ok(None) };
+        if !is_intact_record(record, number, at) {
+            return Ok(None);
+        }
+        draft.add(at, &header, record);
+        at += header.length;
+    }
+    Ok(draft.finish(end))
 }
 
-fn encode_facts(facts: &[Fact<'_>], out: &mut Vec<u8>) {
-    let mut places = HashMap::new();
-    let mut subjects = Vec::new();
-    for fact in facts.iter().filter(|fact| fact.kind == Kind::Message) {
-        places.entry(fact.subject).or_insert_with(|| {
-            subjects.push(fact.subject);
-            subjects.len() as u64 - 1
-        });
-    }
-    put(out, subjects.len() as u64);
-    for subject in subjects {
-        put(out, subject.len() as u64);
-        out.extend_from_slice(subject);
-    }
-    let (mut sequence, mut sizes) = (0, (0, 0));
-    for fact in facts {
-        if fact.kind != Kind::Message {
-            out.push(fact.kind as u8);
-            put(out, fact.sequence);
-            put(out, fact.length as u64);
-            put(out, fact.time.0.cast_unsigned());
-            put(out, fact.payload.len() as u64);
-            out.extend_from_slice(fact.payload);
-            continue;
+/// The part of a file that was read last.
+struct Window<'a> {
+    file: &'a dyn DiskFile,
+    end: usize,
+    start: usize,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// Returns bytes of the file; `None` behind its end.
+    fn get(&mut self, at: usize, length: usize) -> io::Result<Option<&[u8]>> {
+        if at + length > self.end {
+            return Ok(None);
         }
-        let (is_next, own) = (fact.sequence == sequence + 1, (fact.length, fact.counted));
+        if at + length > self.start + self.bytes.len() {
+            self.bytes.resize(length.max(STEP).min(self.end - at), 0);
+            self.start = at;
+            let read = self.file.read_at(&mut self.bytes, at as u64)?;
+            self.bytes.truncate(read);
+        }
+        let from = at - self.start;
+        Ok(self.bytes.get(from..from + length))
+    }
+}
+
+/// A summary that is being made.
+struct Draft {
+    header: Vec<u8>,
+    subjects: Subjects,
+    records: Vec<u8>,
+    last_at: usize,
+    last_checksum: Vec<u8>,
+    last_time: Time,
+    latest: Time,
+    sequence: u64,
+    sizes: (usize, u64),
+}
+
+impl Draft {
+    fn new(header: &[u8]) -> Self {
+        Self {
+            header: header.to_vec(),
+            subjects: Subjects::default(),
+            records: Vec::new(),
+            last_at: 0,
+            last_checksum: Vec::new(),
+            last_time: Time(0),
+            latest: Time(i64::MIN),
+            sequence: 0,
+            sizes: (0, 0),
+        }
+    }
+
+    fn add(&mut self, at: usize, header: &Header, record: &[u8]) {
+        let fact = Fact::of(0, header, record);
+        self.last_at = at;
+        self.last_checksum.clear();
+        self.last_checksum.extend_from_slice(&record[4..8]);
+        match fact.kind {
+            Kind::Message => self.add_message(&fact),
+            _ => self.add_other(&fact),
+        }
+    }
+
+    fn add_message(&mut self, fact: &Fact<'_>) {
+        self.last_time = fact.time;
+        self.latest = self.latest.max(fact.time);
+        // None is removed: they are numbered in their order.
+        let mut subject = SubjectId::MAX;
+        self.subjects.add(fact.subject, fact.sequence, &mut subject);
+        let is_next = fact.sequence == self.sequence + 1;
+        let (own, sizes) = ((fact.length, fact.counted), self.sizes);
         let (expires, headers) = ((fact.expires, EXPIRES), (fact.has_headers, HEADERS));
         let flags = [(is_next, NEXT), (own == sizes, SAME), expires, headers];
         let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum::<u8>();
+        let out = &mut self.records;
         out.push(fact.kind as u8 | flags);
-        put(out, places.get(fact.subject).copied().unwrap_or(0));
+        put(out, subject.into());
         if !is_next {
             put(out, fact.sequence);
         }
@@ -140,7 +184,43 @@ fn encode_facts(facts: &[Fact<'_>], out: &mut Vec<u8>) {
             put(out, fact.length as u64);
             put(out, fact.counted);
         }
-        (sequence, sizes) = (fact.sequence, own);
+        (self.sequence, self.sizes) = (fact.sequence, own);
+    }
+
+    fn add_other(&mut self, fact: &Fact<'_>) {
+        let out = &mut self.records;
+        out.push(fact.kind as u8);
+        put(out, fact.sequence);
+        put(out, fact.length as u64);
+        put(out, fact.time.0.cast_unsigned());
+        put(out, fact.payload.len() as u64);
+        out.extend_from_slice(fact.payload);
+    }
+
+    /// Returns the bytes; `None` without records.
+    fn finish(self, end: usize) -> Option<Vec<u8>> {
+        if self.last_at == 0 {
+            return None;
+        }
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&(end as u64).to_le_bytes());
+        out.extend_from_slice(&(self.last_at as u64).to_le_bytes());
+        out.extend_from_slice(&self.last_checksum);
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.last_time.0.to_le_bytes());
+        out.extend_from_slice(&self.latest.0.to_le_bytes());
+        out.extend_from_slice(&self.header);
+        put(&mut out, self.subjects.len() as u64);
+        for (_, subject, _) in self.subjects.iter() {
+            put(&mut out, subject.len() as u64);
+            out.extend_from_slice(subject);
+        }
+        out.extend_from_slice(&self.records);
+        let checksum = crc32c::crc32c(&out[12..]);
+        out[8..12].copy_from_slice(&checksum.to_le_bytes());
+        Some(out)
     }
 }
 
@@ -164,8 +244,7 @@ pub(super) fn decode(bytes: &[u8], number: u64) -> Option<(Summary<'_>, Origin)>
     let (end, latest) = (word(16)? as usize, Time(word(48)?.cast_signed()));
     let summary = Summary { header, end, latest, subjects, records, last_time };
     // All records are readable before the first one is used.
-    let is_readable = summary.facts().all(|fact| fact.is_some());
-    is_readable.then_some((summary, origin))
+    summary.for_each_fact(|_, _| ()).then_some((summary, origin))
 }
 
 fn decode_subjects<'a>(rest: &mut &'a [u8]) -> Option<Vec<&'a [u8]>> {
@@ -177,67 +256,60 @@ fn decode_subjects<'a>(rest: &mut &'a [u8]) -> Option<Vec<&'a [u8]>> {
 }
 
 impl<'a> Summary<'a> {
-    /// Returns its records, each with the place of its subject among the subjects. Messages have the time of the last one.
-    pub(super) fn facts(&self) -> Facts<'a, '_> {
-        Facts {
-            rest: self.records,
-            subjects: &self.subjects,
-            last_time: self.last_time,
-            at: SEGMENT_HEADER,
-            sequence: 0,
-            sizes: (0, 0),
+    /// Calls `visit` with each record and the place of its subject among the subjects. Messages have the time of the last one. Returns false
+    /// after a record that cannot be read.
+    pub(super) fn for_each_fact(&self, mut visit: impl FnMut(&Fact<'a>, usize)) -> bool {
+        let subjects = &self.subjects[..];
+        let mut facts = Facts { rest: self.records, subjects, sequence: 0, sizes: (0, 0) };
+        let mut at = SEGMENT_HEADER;
+        while let Some((first, rest)) = facts.rest.split_first() {
+            facts.rest = rest;
+            let Some(kind) = Kind::of(first & KIND) else { return false };
+            // Filled where it is: a copy of it would wait for the memory of the record before.
+            let mut fact = Fact::new(at, kind, self.last_time);
+            let place = match kind {
+                Kind::Message => facts.message(*first, &mut fact),
+                _ => facts.other(&mut fact),
+            };
+            let Some(place) = place else { return false };
+            visit(&fact, place);
+            at += fact.length;
         }
+        true
     }
 }
 
-/// Reads the records of a summary; `None` for one that cannot be read, which is the last.
-pub(super) struct Facts<'a, 's> {
+/// Reads the records of a summary.
+struct Facts<'a, 's> {
     rest: &'a [u8],
     subjects: &'s [&'a [u8]],
-    last_time: Time,
-    at: usize,
     sequence: u64,
     sizes: (usize, u64),
 }
 
-impl<'a> Iterator for Facts<'a, '_> {
-    type Item = Option<(Fact<'a>, usize)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        let fact = self.read(*first);
-        if fact.is_none() {
-            self.rest = &[];
-        }
-        Some(fact)
-    }
-}
-
 impl<'a> Facts<'a, '_> {
-    fn read(&mut self, first: u8) -> Option<(Fact<'a>, usize)> {
-        let mut fact = Fact::new(self.at, Kind::of(first & KIND)?, self.last_time);
-        let mut place = 0;
-        if fact.kind == Kind::Message {
-            place = take(&mut self.rest)? as usize;
-            fact.subject = self.subjects.get(place)?;
-            self.sequence =
-                if first & NEXT != 0 { self.sequence + 1 } else { take(&mut self.rest)? };
-            if first & SAME == 0 {
-                self.sizes = (take(&mut self.rest)? as usize, take(&mut self.rest)?);
-            }
-            fact.sequence = self.sequence;
-            (fact.length, fact.counted) = self.sizes;
-            fact.expires = first & EXPIRES != 0;
-            fact.has_headers = first & HEADERS != 0;
-        } else {
-            fact.sequence = take(&mut self.rest)?;
-            fact.length = take(&mut self.rest)? as usize;
-            fact.time = Time(take(&mut self.rest)?.cast_signed());
-            fact.payload = take_bytes(&mut self.rest)?;
+    /// Reads a message. Returns the place of its subject.
+    fn message(&mut self, first: u8, fact: &mut Fact<'a>) -> Option<usize> {
+        let place = take(&mut self.rest)? as usize;
+        fact.subject = self.subjects.get(place)?;
+        self.sequence = if first & NEXT != 0 { self.sequence + 1 } else { take(&mut self.rest)? };
+        if first & SAME == 0 {
+            self.sizes = (take(&mut self.rest)? as usize, take(&mut self.rest)?);
         }
-        self.at += fact.length;
-        Some((fact, place))
+        fact.sequence = self.sequence;
+        (fact.length, fact.counted) = self.sizes;
+        fact.expires = first & EXPIRES != 0;
+        fact.has_headers = first & HEADERS != 0;
+        Some(place)
+    }
+
+    /// Reads another record.
+    fn other(&mut self, fact: &mut Fact<'a>) -> Option<usize> {
+        fact.sequence = take(&mut self.rest)?;
+        fact.length = take(&mut self.rest)? as usize;
+        fact.time = Time(take(&mut self.rest)?.cast_signed());
+        fact.payload = take_bytes(&mut self.rest)?;
+        Some(0)
     }
 }
 

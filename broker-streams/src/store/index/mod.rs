@@ -17,14 +17,13 @@ mod window;
 use std::collections::VecDeque;
 
 use selection::{Selections, Wanted};
-use subjects::Subjects;
 use window::{Window, number_of};
 
 use super::SubjectState;
 use crate::filters::Filters;
 
 pub(crate) use bits::Bits;
-pub(crate) use subjects::SubjectId;
+pub(crate) use subjects::{SubjectId, Subjects};
 
 /// The messages that are compared one by one, before all subjects of a filter with wildcards are looked up.
 const NEAR: usize = 64;

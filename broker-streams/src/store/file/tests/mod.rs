@@ -512,6 +512,28 @@ fn a_store_with_summaries_is_opened_without_its_messages() {
     }
 }
 
+#[test]
+fn a_torn_summary_is_not_used() {
+    for seed in 0..30 {
+        let (mut random, disk) = (Random::new(seed), SimulatedDisk::new(seed));
+        let mut model = Model::new(StorageType::File);
+        let mut storage = open(&disk).storage;
+        for _ in 0..300 {
+            change(&mut storage, &mut model, &mut random);
+        }
+        settle(&mut storage);
+        let names = disk.names().unwrap();
+        for (at, name) in names.iter().filter(|name| name.ends_with(".sum")).enumerate() {
+            let length = disk.length(name) as u64;
+            disk.open(name).unwrap().truncate(length - 1 - at as u64 % 20).unwrap();
+        }
+        let opened = open(&disk);
+        assert_eq!(opened.journal, model.journal, "seed {seed}");
+        compare_all(&opened.storage, &model);
+        assert_eq!(opened.storage.state(), open_copy(&disk, PLAIN).storage.state());
+    }
+}
+
 /// Checks that no message with headers is passed over.
 fn check_headers(storage: &FileStorage) {
     let mut buffer = Vec::new();
