@@ -4,7 +4,8 @@ use super::record::ALIGNMENT;
 
 /// The places of some records of a sequence of records, from which others are found by reading on.
 ///
-/// A mark takes 4 bytes: it is stored relative to a head before it.
+/// A mark takes 4 bytes: it is stored relative to a head before it. Where all records from one mark to the next are at the same distance from each
+/// other, the place of each follows from the two.
 #[derive(Clone, Debug)]
 pub(crate) struct Marks {
     heads: Vec<Head>,
@@ -12,6 +13,19 @@ pub(crate) struct Marks {
     distance: usize,
     /// The place of the last mark.
     last: usize,
+    /// The sequence and the place of the last record.
+    before: (u64, usize),
+    /// The distance of the records since the last mark; 0 without a second one, `None` if it differs or sequences are missing.
+    stride: Option<usize>,
+}
+
+/// Where to begin to read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Start {
+    /// The place of a record at or before the one that is looked for.
+    pub(crate) at: usize,
+    /// It is the place of that record.
+    pub(crate) is_exact: bool,
 }
 
 /// A mark to which those behind it are relative, until the next head.
@@ -21,9 +35,13 @@ struct Head {
     at: u32,
     /// The number of marks before it.
     marks: u32,
+    is_even: bool,
 }
 
-/// The distances from the head: of sequences, and of places in units of the alignment of records.
+/// The bit of a mark from which on records are at the same distance from each other, until the next mark.
+const EVEN: u16 = 1 << 15;
+
+/// The distances from the head: of sequences in 15 bits, and of places in units of the alignment of records.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     sequence: u16,
@@ -33,13 +51,28 @@ struct Mark {
 impl Marks {
     /// Creates an empty list, with a mark about every `distance` bytes.
     pub(crate) fn new(distance: usize) -> Self {
-        Self { heads: Vec::new(), marks: Vec::new(), distance, last: 0 }
+        Self {
+            heads: Vec::new(),
+            marks: Vec::new(),
+            distance,
+            last: 0,
+            before: (0, 0),
+            stride: Some(0),
+        }
     }
 
-    /// Adds a record behind all others, if the last mark is far enough.
+    /// Adds a record behind all others; marks it if the last mark is far enough.
     pub(crate) fn add(&mut self, sequence: u64, at: usize) {
-        if !self.heads.is_empty() && at - self.last < self.distance {
-            return;
+        let (before, step) = (self.before.0, at - self.before.1);
+        self.before = (sequence, at);
+        if !self.heads.is_empty() {
+            let is_same = |stride: &usize| *stride == 0 || *stride == step;
+            let is_next = sequence == before + 1;
+            self.stride = self.stride.filter(is_same).filter(|_| is_next).map(|_| step);
+            if at - self.last < self.distance {
+                return;
+            }
+            self.end_row();
         }
         self.last = at;
         match self.heads.last().and_then(|head| head.mark(sequence, at)) {
@@ -47,8 +80,20 @@ impl Marks {
             None => {
                 let marks = self.marks.len() as u32;
                 // Chunks and segments have limits far below 4 GiB.
-                self.heads.push(Head { sequence, at: at.try_into().unwrap_or(u32::MAX), marks });
+                let at = at.try_into().unwrap_or(u32::MAX);
+                self.heads.push(Head { sequence, at, marks, is_even: false });
             }
+        }
+    }
+
+    /// Notes whether the records since the last mark are at the same distance from each other.
+    fn end_row(&mut self) {
+        let is_even = self.stride.replace(0).is_some();
+        let last_head = self.heads.last_mut().filter(|_| is_even);
+        let Some(head) = last_head else { return };
+        match self.marks.get_mut(head.marks as usize..).and_then(<[Mark]>::last_mut) {
+            Some(mark) => mark.sequence |= EVEN,
+            None => head.is_even = true,
         }
     }
 
@@ -60,14 +105,33 @@ impl Marks {
 
     /// Returns the place of a record at or before the one with a sequence.
     pub(crate) fn before(&self, sequence: u64) -> usize {
+        self.start(sequence).at
+    }
+
+    /// Returns where to begin to read to find the record with a sequence.
+    pub(crate) fn start(&self, sequence: u64) -> Start {
         let after = self.heads.partition_point(|head| head.sequence <= sequence);
-        let Some(head) = after.checked_sub(1).map(|at| &self.heads[at]) else { return 0 };
-        let end = self.heads.get(after).map_or(self.marks.len(), |next| next.marks as usize);
+        let Some(head) = after.checked_sub(1).map(|at| &self.heads[at]) else {
+            return Start::default();
+        };
+        let next_head = self.heads.get(after);
+        let end = next_head.map_or(self.marks.len(), |next| next.marks as usize);
         let marks = &self.marks[head.marks as usize..end];
         let distance = sequence - head.sequence;
-        let after = marks.partition_point(|mark| u64::from(mark.sequence) <= distance);
-        let mark = after.checked_sub(1).map_or(0, |at| usize::from(marks[at].at));
-        head.at as usize + mark * ALIGNMENT
+        let after = marks.partition_point(|mark| mark.distance() <= distance);
+        let (first, at, is_even) = match after.checked_sub(1).map(|at| marks[at]) {
+            Some(mark) => (head.sequence + mark.distance(), head.place(mark), mark.is_even()),
+            None => (head.sequence, head.at as usize, head.is_even),
+        };
+        let next = match marks.get(after) {
+            Some(mark) => Some((head.sequence + mark.distance(), head.place(*mark))),
+            None => next_head.map(|next| (next.sequence, next.at as usize)),
+        };
+        let Some((behind, end)) = next.filter(|_| is_even) else {
+            return Start { at, is_exact: sequence == first };
+        };
+        let stride = (end - at) / (behind - first) as usize;
+        Start { at: at + (sequence - first) as usize * stride, is_exact: true }
     }
 }
 
@@ -77,7 +141,21 @@ impl Head {
         let distance = at - self.at as usize;
         let at = distance.is_multiple_of(ALIGNMENT).then_some(distance / ALIGNMENT)?;
         let sequence = u16::try_from(sequence - self.sequence).ok()?;
-        Some(Mark { sequence, at: u16::try_from(at).ok()? })
+        (sequence < EVEN).then_some(Mark { sequence, at: u16::try_from(at).ok()? })
+    }
+
+    fn place(&self, mark: Mark) -> usize {
+        self.at as usize + usize::from(mark.at) * ALIGNMENT
+    }
+}
+
+impl Mark {
+    fn distance(self) -> u64 {
+        u64::from(self.sequence & !EVEN)
+    }
+
+    fn is_even(self) -> bool {
+        self.sequence & EVEN != 0
     }
 }
 
@@ -105,5 +183,27 @@ mod tests {
         assert_eq!(marks.before(6), 0);
         assert_eq!(Some(marks.before(u64::MAX)), marked);
         assert!(marks.heads.len() < 20, "{}", marks.heads.len());
+    }
+
+    #[test]
+    fn the_place_of_each_record_of_an_even_row_is_known() {
+        let mut marks = Marks::new(500);
+        let (mut all, mut at) = (Vec::new(), 64);
+        for sequence in 1..=40_000_u64 {
+            // A batch begins with a record of its own.
+            at += if sequence % 1000 == 0 { 32 } else { 0 };
+            sequence.is_multiple_of(7777).then(|| at += 1 << 20);
+            all.push((sequence + sequence / 5000 * 3, at));
+            at += 72;
+        }
+        all.iter().for_each(|(sequence, at)| marks.add(*sequence, *at));
+        let mut exact = 0;
+        for (sequence, at) in &all {
+            let start = marks.start(*sequence);
+            assert!(start.at <= *at && at - start.at < 600, "{sequence}: {start:?}, not {at}");
+            assert!(!start.is_exact || start.at == *at, "{sequence}: {start:?}, not {at}");
+            exact += usize::from(start.is_exact);
+        }
+        assert!(exact > all.len() * 9 / 10, "{exact}");
     }
 }

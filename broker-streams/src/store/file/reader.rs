@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use super::disk::{Disk, DiskFile};
 use super::format::{is_intact, name_of};
 use super::segment::{Segment, Version};
+use crate::store::marks::Start;
 use crate::store::record::{ALIGNMENT, HEADER, Header, Kind};
 
 /// The open files that each store may keep, beside the one that is written.
@@ -24,6 +25,8 @@ static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// The bytes that are read at once: a record and those around it at first, more when the records behind are read, too.
 const FIRST_READ: usize = 4096;
+/// The bytes that are read where a record is known to begin.
+const EXACT_READ: usize = 1024;
 const LARGEST_READ: usize = 64 * 1024;
 
 /// Reads records. It keeps the last files open, and the bytes around the last record at each of two places: where
@@ -33,6 +36,8 @@ pub(super) struct Reader {
     files: Vec<Open>,
     views: [View; 2],
     last: usize,
+    /// The bytes of the next read that is not a continuation.
+    first_read: usize,
 }
 
 /// An open file.
@@ -93,7 +98,9 @@ impl Reader {
         sequence: u64,
         check: bool,
     ) -> io::Result<Option<(usize, Header)>> {
-        let mut at = self.start(segment, sequence, !check);
+        let start = self.start(segment, sequence, !check);
+        self.first_read = if start.is_exact { EXACT_READ } else { FIRST_READ };
+        let mut at = start.at;
         // After damage, the next record is searched for.
         let mut is_lost = false;
         while at < segment.written {
@@ -148,12 +155,13 @@ impl Reader {
         }
     }
 
-    fn start(&self, segment: &Segment, sequence: u64, with_hints: bool) -> usize {
-        let marked = segment.marks.before(sequence).max(super::format::SEGMENT_HEADER);
+    fn start(&self, segment: &Segment, sequence: u64, with_hints: bool) -> Start {
+        let marked = segment.marks.start(sequence);
         let version = segment.version();
         let hints = self.views.iter().filter(|view| with_hints && view.version == version);
         let near = hints.filter_map(|view| view.hint.filter(|(before, _)| *before < sequence));
-        near.map(|(_, at)| at).fold(marked, usize::max)
+        let nearest = near.map(|(_, at)| at).fold(super::format::SEGMENT_HEADER, usize::max);
+        if nearest > marked.at { Start { at: nearest, is_exact: false } } else { marked }
     }
 
     fn header(
@@ -187,7 +195,7 @@ impl Reader {
         let view = &mut self.views[self.last];
         view.read = match read_on {
             Some(_) => (view.read * 2).clamp(FIRST_READ, LARGEST_READ),
-            None => FIRST_READ,
+            None => self.first_read,
         };
         let wanted = view.read.max(length).min(segment.written - at);
         if read_on.is_none() {
