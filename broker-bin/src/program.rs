@@ -13,7 +13,7 @@ use crate::daemon::Daemon;
 use crate::logging::{self, Logging};
 use crate::options::{self, ConfigErrors, Deciders, Loaded, Request};
 use crate::service::Service;
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use crate::systemd::{self, Notifier};
 use crate::{NATS_VERSION, VERSION, health_check, memory, signal_command, watchdog};
 
@@ -98,6 +98,8 @@ fn start(program: &str, request: &Request) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    // Before the first further thread, of the log.
+    signals::leave_to_own_thread();
     let log = match logging::install(&loaded.options.log(), program) {
         Ok(log) => log,
         Err(error) => {

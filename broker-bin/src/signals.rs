@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as channel};
 use std::time::Duration;
 
+use nix::sys::signal as system_signal;
 use tokio::runtime;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -52,6 +53,21 @@ impl Signal {
     }
 }
 
+/// Leaves signals to the thread that listens for them: this thread, and those that it starts from now on, do not take them.
+///
+/// Otherwise signals that come together may be handled on several threads at once, and be noticed in any order. The system
+/// gives those that wait for one thread to it together. Signals that come before [`Signals::listen`] wait.
+pub(crate) fn leave_to_own_thread() {
+    // Without effect, signals are noticed in any order.
+    let _ = handled().thread_block();
+}
+
+/// The signals that natsd handles.
+fn handled() -> system_signal::SigSet {
+    use system_signal::Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+    [SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2].into_iter().collect()
+}
+
 /// All handled signals. While this exists, none of them ends the process by default action.
 pub(crate) struct Signals {
     coming: mpsc::UnboundedReceiver<Signal>,
@@ -87,6 +103,7 @@ impl Signals {
             let listening = runtime::Builder::new_current_thread().enable_all().build();
             let listening = listening.and_then(|runtime| {
                 let system = runtime.block_on(async { System::listen() })?;
+                let _ = handled().thread_unblock();
                 Ok((runtime, system))
             });
             match listening {
@@ -148,10 +165,12 @@ impl Source for System {
         tokio::select! {
             biased;
             _ = self.interrupt.recv() => Signal::Interrupt,
+            // Before the signal that Kubernetes and systemd send as soon as their hook has sent this one: both may have
+            // come when this thread runs, and only in lame duck mode is the other one ignored.
+            _ = self.user2.recv() => Signal::User2,
             _ = self.terminate.recv() => Signal::Terminate,
             _ = self.hangup.recv() => Signal::Hangup,
             _ = self.user1.recv() => Signal::User1,
-            _ = self.user2.recv() => Signal::User2,
         }
     }
 }

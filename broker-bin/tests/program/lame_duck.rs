@@ -81,6 +81,21 @@ fn a_first_term_is_ignored_and_a_second_one_ends_lame_duck_mode() {
     assert_eq!(natsd.ended().0.code(), Some(0));
 }
 
+/// On a busy machine the program sees both at once.
+#[test]
+fn a_term_that_comes_together_with_the_hook_is_ignored() {
+    let mut natsd = Running::start(&[]);
+    let mut client = client(&mut natsd);
+    for signal in ["STOP", "USR2", "TERM", "CONT"] {
+        natsd.signal(signal);
+    }
+    natsd.line("[INF] Lame duck mode continues; a second signal of this kind ends it at once");
+    assert!(client.line().contains("\"ldm\":true"));
+    assert_eq!(client.say("PING\r\n"), "PONG\r\n");
+    natsd.signal("TERM");
+    assert_eq!(natsd.ended().0.code(), Some(0));
+}
+
 #[test]
 fn an_interrupt_ends_lame_duck_mode_at_once() {
     let mut natsd = Running::start(&[]);
