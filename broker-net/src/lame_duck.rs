@@ -27,8 +27,26 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// read its queued messages.
 const ASKERS_PATIENCE: Duration = Duration::from_secs(25);
 
+/// The time for which a server of a cluster stays after its last client: a message for a queue group may be under way from a
+/// server that has not learned yet that the member here has left, and is passed on to another member. A round trip between
+/// servers, and time for a busy machine.
+const LAST_MESSAGES: Duration = Duration::from_millis(250);
+
 /// Runs until all connections have ended, or the server is instructed to finish.
 pub(crate) async fn run(
+    plan: LameDuck,
+    broker: &Broker,
+    phase: &mut watch::Receiver<Phase>,
+    connections: &mut JoinSet<()>,
+) {
+    close_clients(plan, broker, phase, connections).await;
+    if broker.cluster().is_some() {
+        let told = phase.wait_for(|phase| !matches!(phase, Phase::LameDuck(_)));
+        let _ = tokio::time::timeout(LAST_MESSAGES, told).await;
+    }
+}
+
+async fn close_clients(
     plan: LameDuck,
     broker: &Broker,
     phase: &mut watch::Receiver<Phase>,

@@ -1,6 +1,6 @@
 //! The end of servers: other servers notice it at once, and nothing is left.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker_net::LameDuck;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -42,8 +42,11 @@ async fn routes_stay_in_lame_duck_mode_until_the_clients_are_gone() {
         () = in_time(refused) => {}
     }
     assert_eq!((peers(&a), peers(&b)), (1, 1));
+    let began = Instant::now();
     drop(client);
     in_time(leaving).await;
+    // What others have sent before they learned that the client has left is passed on.
+    assert!(began.elapsed() >= Duration::from_millis(250));
     has_peers(&b, 0).await;
 }
 
