@@ -90,6 +90,9 @@ pub(crate) enum Refusal {
     /// The server is about to end.
     #[error("Server Shutdown")]
     Ending,
+    /// The route was removed from the configuration while the connection was being made.
+    #[error("Route Removed")]
+    Removed,
     #[error("Rejecting connection, cluster name \"{theirs}\" does not match \"{ours}\"")]
     OtherName { theirs: String, ours: String, is_told: bool },
     /// Both servers have JetStream, or another server of the cluster has it: a request would be answered twice.
@@ -145,6 +148,7 @@ impl Refusal {
         let (is_told, reason) = match self {
             Self::Duplicate => (false, Reason::DuplicateRoute),
             Self::Ending => (false, Reason::ServerShutdown),
+            Self::Removed => (false, Reason::RouteRemoved),
             Self::OtherName { is_told, .. } => (*is_told, Reason::ClusterNameConflict),
             Self::JetStream { .. } => (true, Reason::JetStreamConflict),
             Self::DuplicateName(_) => (false, Reason::DuplicateServerName),

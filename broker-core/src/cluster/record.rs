@@ -85,6 +85,11 @@ impl Record {
         }
     }
 
+    /// Returns true if its address was configured, and is not any more.
+    pub(super) fn is_of_removed(&self, routes: &[RouteAddress]) -> bool {
+        self.is_configured && !self.address.as_ref().is_some_and(|address| routes.contains(address))
+    }
+
     /// Makes the connection stand for one that this server has dialled to that address.
     // NATS 2.14: route.go upgradeRouteToSolicited.
     pub(super) fn solicit(&mut self, address: Option<&RouteAddress>, is_configured: bool) {

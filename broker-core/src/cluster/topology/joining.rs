@@ -182,6 +182,10 @@ impl Topology {
             return Err(Refusal::Ending);
         }
         let Some(record) = self.records.get_mut(&id) else { return Err(Refusal::Ending) };
+        if record.is_of_removed(&self.options.routes) {
+            record.stays_closed = true;
+            return Err(Refusal::Removed);
+        }
         let own_size = self.options.pool_size.map_or(0, i64::from);
         let largest = own_size.max(info.route_pool_size).min(i64::from(MAX_POOL_SIZE));
         let has_pool = info.route_pool_size > 0 && own_size > 0;

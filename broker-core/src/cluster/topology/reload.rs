@@ -151,10 +151,7 @@ impl Topology {
     /// Closes the routes to servers that are no longer configured, for good.
     fn close_removed(&mut self) -> Vec<Effect> {
         let options = Arc::clone(&self.options);
-        let is_removed = |record: &Record| {
-            let is_listed = |address| options.routes.contains(address);
-            record.is_configured && !record.address.as_ref().is_some_and(is_listed)
-        };
+        let is_removed = |record: &Record| record.is_of_removed(&options.routes);
         let removed: Vec<RouteId> =
             self.routes().filter(|(_, record)| is_removed(record)).map(|(id, _)| id).collect();
         removed

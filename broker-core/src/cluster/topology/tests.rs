@@ -482,6 +482,18 @@ fn a_reload_closes_and_dials_what_has_changed() {
 }
 
 #[test]
+fn a_route_that_is_removed_while_it_is_being_made_is_none() {
+    let before = ClusterOptions { routes: vec![address("b")], ..options() };
+    let mut a = server("A", before);
+    let dial = a.order("b", true);
+    a.open(1, Record::dialed(&dial, ip(1)));
+    a.apply(Arc::new(options()), &system(), String::new());
+    let (joined, _) = a.handle_info(1, told("B", 3, 0), String::new());
+    assert_eq!(refusal(joined), "Route Removed");
+    assert_eq!((a.ids().len(), a.handle_lost(1, 0)), (0, vec![]));
+}
+
+#[test]
 fn a_reload_of_permissions_tells_them_and_applies_them_without_closing() {
     let before = ClusterOptions { routes: vec![address("b")], ..options() };
     let allow = SubjectPermission { allow: vec!["a".into()], deny: Vec::new() };

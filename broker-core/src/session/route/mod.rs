@@ -173,7 +173,7 @@ impl RouteSession {
             self.byte_queue.send(scratch, |out| encode::error(out, &text));
         }
         match fault {
-            Refusal::Duplicate | Refusal::Ending => {}
+            Refusal::Duplicate | Refusal::Ending | Refusal::Removed => {}
             // NATS 2.14: client.go authViolation.
             Refusal::Unauthorized => {
                 tracing::error!(client = %self.endpoint, "authentication error");
