@@ -287,7 +287,7 @@ impl Topology {
                 info.route_pool_idx as usize
             }
             (None, None) => {
-                let stays_closed = if has_pool { is_solicited } else { taken.is_some() };
+                let stays_closed = has_pool || taken.is_some();
                 self.note_duplicate(taken, id, stays_closed);
                 return Err(Refusal::Duplicate);
             }

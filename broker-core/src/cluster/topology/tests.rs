@@ -122,7 +122,8 @@ fn the_place_in_the_pool_is_the_one_of_the_reference() {
         (Some(3), 3, 3, false, Err("Invalid route pool index: 3 - pool size is 3")),
         (Some(3), 3, -1, false, Err("Invalid route pool index: -1 - pool size is 3")),
     ] {
-        let mut a = server("A", ClusterOptions { pool_size: ours, ..options() });
+        let routes = vec![address("b.host")];
+        let mut a = server("A", ClusterOptions { pool_size: ours, routes, ..options() });
         let dial = a.order("b.host", true);
         let info = told("B", size, index);
         let (joined, _) = if is_dialed { a.dials(1, &dial, info) } else { a.accepts(1, info) };
@@ -136,7 +137,8 @@ fn the_place_in_the_pool_is_the_one_of_the_reference() {
 #[test]
 fn the_dialling_server_fills_the_larger_of_two_pools_one_by_one() {
     for (ours, theirs, expected) in [(3, 3, 3), (2, 5, 5), (5, 2, 5), (1, 1, 1)] {
-        let mut a = server("A", ClusterOptions { pool_size: Some(ours), ..options() });
+        let (pool_size, routes) = (Some(ours), vec![address("b.host")]);
+        let mut a = server("A", ClusterOptions { pool_size, routes, ..options() });
         let mut dial = Some(a.order("b.host", true));
         let mut count = 0;
         while let Some(order) = dial.take() {
@@ -168,6 +170,7 @@ fn a_connection_beyond_the_pool_is_closed_and_marks_the_pool_as_dialled() {
 
 #[test]
 fn of_two_servers_that_dial_at_once_the_connection_of_the_smaller_id_remains() {
+    let options = || ClusterOptions { routes: vec![address("other")], ..options() };
     let (a, b) = (server("A", options()), server("B", options()));
     for (mut own, other, stays) in [(a, "B", 1), (b, "A", 2)] {
         let dial = own.order("other", true);
@@ -304,7 +307,7 @@ fn a_new_route_is_reported_as_in_the_reference() {
         (false, false, Normal, Disabled, None),
         (true, true, Normal, Disabled, None),
     ] {
-        let mut a = server("A", options());
+        let mut a = server("A", ClusterOptions { routes: vec![address("c")], ..options() });
         a.accepts(1, told("B", 3, 0));
         let mut dial = a.order("c", is_configured);
         dial.gossip = own;
