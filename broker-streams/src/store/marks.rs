@@ -19,7 +19,7 @@ pub(crate) struct Marks {
     stride: Option<usize>,
 }
 
-/// Where to begin to read.
+/// The place at which a reader begins, to find a record.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Start {
     /// The place of a record at or before the one that is looked for.
@@ -108,7 +108,7 @@ impl Marks {
         self.start(sequence).at
     }
 
-    /// Returns where to begin to read to find the record with a sequence.
+    /// Returns the place at which a reader begins, to find the record with a sequence.
     pub(crate) fn start(&self, sequence: u64) -> Start {
         let after = self.heads.partition_point(|head| head.sequence <= sequence);
         let Some(head) = after.checked_sub(1).map(|at| &self.heads[at]) else {

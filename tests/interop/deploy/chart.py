@@ -16,7 +16,7 @@ import sys
 import nats
 import yaml
 
-from pods import DEADLINE, Node, until
+from pods import DEADLINE, Node, restarted_with_a_message, until
 from report import run
 
 RECORDED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "chart.json")
@@ -108,18 +108,7 @@ def the_pod_with_streams_becomes_ready(charts):
 
 def streams_outlive_the_pod(charts):
     pod = charts.streams
-
-    async def publish():
-        client = await nats.connect(f"nats://{pod.address}:4222")
-        await client.jetstream().add_stream(name="S", subjects=["s"])
-        await client.jetstream().publish("s", b"hello")
-        await client.close()
-
-    asyncio.run(publish())
-    assert pod.terminate() == 0, pod.log
-    pod.start()
-    pod.is_ready()
-    jsz = json.loads(pod.get("/jsz")[1])
+    jsz = restarted_with_a_message(pod)
     assert jsz["messages"] == 1 and jsz["config"]["max_storage"] == 10 << 30, jsz
 
 

@@ -9,11 +9,10 @@ import json
 import os
 import sys
 
-import nats
 import yaml
 
 from load import Load
-from pods import Node, until
+from pods import Node, restarted_with_a_message, until
 from report import run
 
 NATSD = os.environ["NATSD"]
@@ -145,18 +144,7 @@ def streams_are_in_the_volume(node, _):
     pod = node.add(objects[("StatefulSet", "natsd-streams")], 0, config_maps(objects))
     pod.start()
     pod.is_ready()
-
-    async def publish():
-        client = await nats.connect(f"nats://{pod.address}:4222")
-        await client.jetstream().add_stream(name="S", subjects=["s"])
-        await client.jetstream().publish("s", b"hello")
-        await client.close()
-
-    asyncio.run(publish())
-    assert pod.terminate() == 0, pod.log
-    pod.start()
-    pod.is_ready()
-    jsz = json.loads(pod.get("/jsz")[1])
+    jsz = restarted_with_a_message(pod)
     assert jsz["messages"] == 1 and jsz["config"]["store_dir"].startswith("/data"), jsz
     assert pod.probe("livenessProbe") == 200
     assert pod.terminate() == 0, pod.log

@@ -1,7 +1,9 @@
 """Pods without Kubernetes: containers of a manifest as processes, with the volumes, the user, the environment and the addresses that the
 manifest gives them. Only the image is ours. Needs root."""
 
+import asyncio
 import http.client
+import json
 import os
 import re
 import shutil
@@ -10,6 +12,8 @@ import subprocess
 import tempfile
 import threading
 import time
+
+import nats
 
 import own_network
 
@@ -35,6 +39,21 @@ def until(what, holds):
         assert time.monotonic() < end, f"never: {what}"
         time.sleep(0.02)
     return held
+
+
+def restarted_with_a_message(pod):
+    """Stores a message in a pod with streams, replaces the pod, and returns /jsz of the new one."""
+    async def publish():
+        client = await nats.connect(f"nats://{pod.address}:4222")
+        await client.jetstream().add_stream(name="S", subjects=["s"])
+        await client.jetstream().publish("s", b"hello")
+        await client.close()
+
+    asyncio.run(publish())
+    assert pod.terminate() == 0, pod.log
+    pod.start()
+    pod.is_ready()
+    return json.loads(pod.get("/jsz")[1])
 
 
 def _run(*command):
