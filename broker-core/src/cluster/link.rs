@@ -48,6 +48,8 @@ pub(crate) struct RouteLink {
     has_more: AtomicBool,
     /// Accounts have moved to other routes.
     has_moved: AtomicBool,
+    /// A change of interest was appended since [`Self::take_changed`].
+    has_changed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -73,6 +75,7 @@ impl RouteLink {
             is_of_account: AtomicBool::new(false),
             has_more: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
+            has_changed: AtomicBool::new(false),
         }
     }
 
@@ -319,7 +322,14 @@ impl RouteLink {
                 route::encode::unsubscribe(out, account, filter, queue);
             }
         });
+        self.has_changed.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// Returns true if a change of interest was appended since the last call. The session writes it, unless the caller
+    /// flushes the connection before.
+    pub(super) fn take_changed(&self) -> bool {
+        self.has_changed.swap(false, Ordering::AcqRel)
     }
 }
 

@@ -35,7 +35,7 @@ use crate::account::Account;
 use crate::auth::{
     Authenticator, Certificate, Credentials, Decision, Denied, Permissions, User, Users,
 };
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Scratch};
 use crate::error::CloseReason;
 use crate::proto::route::{RouteConnect, RouteInfo};
 use crate::random::Random;
@@ -403,6 +403,16 @@ impl Cluster {
         for link in ids.iter().filter_map(|id| links.get(id)) {
             link.follow_new(account);
         }
+    }
+
+    /// Adds the connections with changes of interest to those that the current call flushes.
+    pub(crate) fn touch_changed(&self, scratch: &mut Scratch) {
+        if !self.has_links.load(Ordering::Acquire) {
+            return;
+        }
+        let links = self.links.lock();
+        let changed = links.values().filter(|link| link.take_changed());
+        scratch.touched.extend(changed.map(|link| Arc::clone(&link.endpoint)));
     }
 
     /// Removes a connection that has ended.

@@ -1,9 +1,12 @@
 //! Two and three servers.
 
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broker_core::cluster::{RoutePermissions, SubjectPermission};
-use broker_core::endpoint::Scratch;
+use broker_core::endpoint::{Scratch, WriteHandle};
+use broker_core::session::client::Arrival;
 use broker_core::{CloseReason, Options, ServerMessage, Subscriber};
 use futures_executor::block_on;
 
@@ -28,6 +31,47 @@ fn two_servers_have_a_pool_of_routes_and_one_for_the_system_account() {
     pool.sort_unstable();
     assert_eq!(pool, [0, 1, 2]);
     assert!(routes.iter().all(|route| route.remote_name == "n0" && route.is_configured));
+}
+
+/// A connection of a client that looks, when PONG is written, for the writes to other servers.
+struct Witness<F> {
+    is_written: F,
+    seen: Arc<Mutex<Vec<bool>>>,
+}
+
+impl<F: Fn() -> bool + Send + Sync + 'static> WriteHandle for Witness<F> {
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes = pieces.iter().flat_map(|piece| piece.iter().copied()).collect::<Vec<_>>();
+        if bytes.starts_with(b"PONG") {
+            self.seen.lock().unwrap().push((self.is_written)());
+        }
+        Ok(bytes.len())
+    }
+
+    fn wake(&self) {}
+}
+
+#[test]
+fn a_pong_follows_the_interest_that_other_servers_are_told_of() {
+    let told = [
+        ("SUB work workers 2\r\n", "RS+ $G work workers 2"),
+        ("UNSUB 1\r\n", "RS- $G work workers"),
+    ];
+    for (line, text) in told {
+        let mut mesh = Mesh::of(3);
+        let (one, two) = (mesh.written(0, 1, text), mesh.written(0, 2, text));
+        let seen = Arc::<Mutex<Vec<bool>>>::default();
+        let witness = Witness { is_written: move || one() && two(), seen: Arc::clone(&seen) };
+        let mut scratch = Scratch::new();
+        let now = mesh.clock.now();
+        let broker = mesh.nodes[0].broker.clone();
+        let mut client = broker.open(Arrival::default(), Box::new(witness), now, &mut scratch);
+        let first = b"CONNECT {\"verbose\":false}\r\nSUB work workers 1\r\n";
+        client.receive(now, first, None, &mut scratch);
+        mesh.settle();
+        client.receive(now, format!("{line}PING\r\n").as_bytes(), None, &mut scratch);
+        assert_eq!(*seen.lock().unwrap(), [true], "{line}");
+    }
 }
 
 #[test]

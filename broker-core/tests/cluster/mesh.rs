@@ -293,6 +293,24 @@ impl Mesh {
         }
     }
 
+    /// Returns a function that tells whether a server has written this text to another one. It sees what [`Self::step`] has not
+    /// carried yet.
+    pub(crate) fn written(
+        &self,
+        from: usize,
+        to: usize,
+        text: &'static str,
+    ) -> impl Fn() -> bool + Send + Sync + use<> {
+        let ends = self.connections.iter().flat_map(|Connection { ends: [a, b] }| [(a, b), (b, a)]);
+        let ends = ends.filter(|(end, other)| (end.node, other.node) == (from, to));
+        let wires: Vec<Wire> = ends.map(|(end, _)| end.wire.clone()).collect();
+        move || {
+            wires.iter().any(|wire| {
+                wire.bytes.lock().unwrap().windows(text.len()).any(|part| part == text.as_bytes())
+            })
+        }
+    }
+
     fn dial(&mut self) -> bool {
         let now = self.clock.now();
         let mut has_dialed = false;

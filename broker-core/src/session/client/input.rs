@@ -46,6 +46,9 @@ impl ClientSession {
     /// [`Scratch::expect_more`].
     pub fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
+        if self.has_changed_interest {
+            self.write_interest(scratch);
+        }
         flush_touched(scratch);
         self.byte_queue.drain_own(self.last_activity, now, scratch);
         self.guard_total();

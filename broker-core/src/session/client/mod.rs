@@ -60,6 +60,8 @@ pub struct ClientSession {
     /// The time at which the client last published or subscribed.
     last_activity: Option<Instant>,
     has_published: bool,
+    /// Other servers of the cluster may be told of a subscription that was made or ended since the last flush.
+    has_changed_interest: bool,
     has_connected: bool,
     has_ponged: bool,
     /// The subject of the incomplete message has been checked.
@@ -168,6 +170,7 @@ impl ClientSession {
             ping,
             last_activity: None,
             has_published: false,
+            has_changed_interest: false,
             has_connected: false,
             has_ponged: false,
             has_judged_subject: false,

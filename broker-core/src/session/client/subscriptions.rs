@@ -17,6 +17,7 @@ impl ClientSession {
         let Phase::Served(served) = &self.phase else { return };
         match served.member.subscribe(filter, queue, sid) {
             Ok(subscription) => {
+                self.has_changed_interest = self.shared.cluster.is_some();
                 self.note_service(subscription.filter(), subscription.queue());
                 self.ok(scratch);
             }
@@ -26,9 +27,20 @@ impl ClientSession {
 
     pub(super) fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>, scratch: &mut Scratch) {
         let has_ended = self.end_subscription(sid, max);
+        self.has_changed_interest = self.shared.cluster.is_some();
         self.ok(scratch);
         if let Some(trace) = self.trace.as_ref().filter(|_| has_ended) {
             trace.ended(sid);
+        }
+    }
+
+    /// Has the other servers' connections flushed before the client's: a client that has its PONG knows that its subscription is on its
+    /// way to each server, and may end one elsewhere.
+    #[cold]
+    pub(super) fn write_interest(&mut self, scratch: &mut Scratch) {
+        self.has_changed_interest = false;
+        if let Some(cluster) = &self.shared.cluster {
+            cluster.touch_changed(scratch);
         }
     }
 
