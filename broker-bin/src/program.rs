@@ -99,7 +99,10 @@ fn start(program: &str, request: &Request) -> ExitCode {
         Err(code) => return code,
     };
     // Before the first further thread, of the log.
-    signals::leave_to_own_thread();
+    if let Err(error) = signals::leave_to_own_thread() {
+        complain(program, &format_args!("could not leave signals to one thread: {error}"));
+        return ExitCode::FAILURE;
+    }
     let log = match logging::install(&loaded.options.log(), program) {
         Ok(log) => log,
         Err(error) => {

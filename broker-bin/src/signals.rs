@@ -1,16 +1,15 @@
 //! Signals of the operating system. Only the program installs handlers, never the library.
 //!
-//! A dedicated thread with its own runtime receives signals, so that the program reacts and ends
-//! even if all threads that serve clients are blocked.
+//! A dedicated thread waits for signals, and another one for the time in which the program must end, so that the program
+//! reacts and ends even if all threads that serve clients are blocked.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as channel};
 use std::time::Duration;
 
-use nix::sys::signal as system_signal;
+use nix::sys::signal::{SigSet, Signal as SystemSignal};
 use tokio::runtime;
-use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -53,22 +52,40 @@ impl Signal {
     }
 }
 
-/// Leaves signals to the thread that listens for them: this thread, and those that it starts from now on, do not take them.
+/// Leaves signals to the thread that waits for them: this thread, and those that it starts from now on, do not take them. Signals that
+/// come before [`Signals::listen`] wait.
 ///
-/// Otherwise signals that come together may be handled on several threads at once, and be noticed in any order. The system
-/// gives those that wait for one thread to it together. Signals that come before [`Signals::listen`] wait.
-pub(crate) fn leave_to_own_thread() {
-    // Without effect, signals are noticed in any order.
-    let _ = handled().thread_block();
+/// # Errors
+/// If the system refuses, which it has no reason to.
+pub(crate) fn leave_to_own_thread() -> io::Result<()> {
+    Ok(handled().thread_block()?)
 }
 
 /// The signals that natsd handles.
-fn handled() -> system_signal::SigSet {
-    use system_signal::Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+fn handled() -> SigSet {
+    use SystemSignal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
     [SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2].into_iter().collect()
 }
 
-/// All handled signals. While this exists, none of them ends the process by default action.
+/// Waits for a signal, which all threads must [leave to this one](leave_to_own_thread).
+///
+/// Of several that have come, Linux returns the one with the lowest number first: SIGUSR2 before the SIGTERM that Kubernetes and
+/// systemd send as soon as their hook has sent SIGUSR2. Only in lame duck mode is that SIGTERM ignored. Handlers of signals would
+/// not keep this order: they run on top of each other, and report to threads that start in any order.
+fn wait(signals: &SigSet) -> io::Result<Signal> {
+    loop {
+        return Ok(match signals.wait()? {
+            SystemSignal::SIGINT => Signal::Interrupt,
+            SystemSignal::SIGTERM => Signal::Terminate,
+            SystemSignal::SIGHUP => Signal::Hangup,
+            SystemSignal::SIGUSR1 => Signal::User1,
+            SystemSignal::SIGUSR2 => Signal::User2,
+            _ => continue,
+        });
+    }
+}
+
+/// All handled signals.
 pub(crate) struct Signals {
     coming: mpsc::UnboundedReceiver<Signal>,
     progress: Arc<Progress>,
@@ -92,31 +109,28 @@ impl Progress {
 }
 
 impl Signals {
-    /// Installs the handlers. The process ends in time after a signal that requests it; `log`
-    /// reports if that takes force.
+    /// Begins to wait for signals, which all threads must [leave to it](leave_to_own_thread). The process ends in time after a signal
+    /// that requests it; `log` reports if that takes force.
     pub(crate) fn listen(log: &Logging) -> io::Result<Self> {
         let (send, coming) = mpsc::unbounded_channel();
+        let (tell, told) = mpsc::unbounded_channel();
         let progress = Arc::<Progress>::default();
-        let (tell, told) = channel::channel();
+        let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         let (log, of_thread) = (log.clone(), Arc::clone(&progress));
+        std::thread::Builder::new().name("natsd-deadline".into()).spawn(move || {
+            runtime.block_on(until_overdue(told, &send, &of_thread));
+            end_by_force(log);
+        })?;
         std::thread::Builder::new().name("natsd-signals".into()).spawn(move || {
-            let listening = runtime::Builder::new_current_thread().enable_all().build();
-            let listening = listening.and_then(|runtime| {
-                let system = runtime.block_on(async { System::listen() })?;
-                let _ = handled().thread_unblock();
-                Ok((runtime, system))
-            });
-            match listening {
-                Ok((runtime, system)) => {
-                    let _ = tell.send(Ok(()));
-                    runtime.block_on(until_overdue(system, &send, &of_thread));
-                    end_by_force(log);
+            let signals = handled();
+            loop {
+                match wait(&signals) {
+                    Ok(signal) if tell.send(signal).is_ok() => {}
+                    Ok(_) => return,
+                    Err(error) => return tracing::error!("Could not wait for signals: {error}"),
                 }
-                Err(error) => drop(tell.send(Err(error))),
             }
         })?;
-        // The thread ended without a result, so it has panicked.
-        told.recv().unwrap_or(Err(io::ErrorKind::Other.into()))?;
         Ok(Self { coming, progress })
     }
 
@@ -135,49 +149,9 @@ impl Signals {
     }
 }
 
-/// A source of signals.
-trait Source {
-    async fn next(&mut self) -> Signal;
-}
-
-struct System {
-    interrupt: Stream,
-    terminate: Stream,
-    hangup: Stream,
-    user1: Stream,
-    user2: Stream,
-}
-
-impl System {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-}
-
-impl Source for System {
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            biased;
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            // Before the signal that Kubernetes and systemd send as soon as their hook has sent this one: both may have
-            // come when this thread runs, and only in lame duck mode is the other one ignored.
-            _ = self.user2.recv() => Signal::User2,
-            _ = self.terminate.recv() => Signal::Terminate,
-            _ = self.hangup.recv() => Signal::Hangup,
-            _ = self.user1.recv() => Signal::User1,
-        }
-    }
-}
-
 /// Passes signals on until the program is overdue to end.
 async fn until_overdue(
-    mut system: impl Source,
+    mut system: mpsc::UnboundedReceiver<Signal>,
     send: &mpsc::UnboundedSender<Signal>,
     progress: &Progress,
 ) {
@@ -186,7 +160,7 @@ async fn until_overdue(
         let overdue = deadline.unwrap_or_else(Instant::now);
         let signal = tokio::select! {
             biased;
-            signal = system.next() => signal,
+            Some(signal) = system.recv() => signal,
             () = sleep_until(overdue), if deadline.is_some() => {
                 if progress.must_end() {
                     return;
@@ -195,6 +169,8 @@ async fn until_overdue(
                 deadline = None;
                 continue;
             }
+            // No signals come any more.
+            else => return std::future::pending().await,
         };
         if signal.may_end() {
             let patience = if progress.must_end() { PATIENCE_WHEN_TOLD_AGAIN } else { PATIENCE };
@@ -225,14 +201,6 @@ fn end_by_force(log: Logging) -> ! {
 mod tests {
     use super::*;
 
-    struct Script(mpsc::UnboundedReceiver<Signal>);
-
-    impl Source for Script {
-        async fn next(&mut self) -> Signal {
-            self.0.recv().await.unwrap()
-        }
-    }
-
     /// Returns the time until force is used, for signals half a second apart, each handled by
     /// `heed`.
     async fn overdue_after(signals: &[Signal], heed: impl Fn(&mut Signals)) -> Option<Duration> {
@@ -249,7 +217,7 @@ mod tests {
             }
             std::future::pending::<()>().await;
         };
-        let overdue = until_overdue(Script(system), &send, &progress);
+        let overdue = until_overdue(system, &send, &progress);
         tokio::select! {
             () = overdue => Some(began.elapsed()),
             () = telling => None,
@@ -291,5 +259,19 @@ mod tests {
                 assert_eq!(overdue_after(signals, takes).await, None, "{signals:?}");
             }
         }
+    }
+
+    #[test]
+    fn lame_duck_mode_is_noticed_before_the_sigterm_that_came_with_it() {
+        use nix::sys::signal::raise;
+
+        let waiting = std::thread::spawn(|| {
+            leave_to_own_thread().unwrap();
+            // Both are pending for this thread.
+            raise(SystemSignal::SIGTERM).unwrap();
+            raise(SystemSignal::SIGUSR2).unwrap();
+            [wait(&handled()).unwrap(), wait(&handled()).unwrap()]
+        });
+        assert_eq!(waiting.join().unwrap(), [Signal::User2, Signal::Terminate]);
     }
 }
