@@ -1,14 +1,28 @@
-"""Clients that work while servers are replaced. On the announcement of lame duck mode each connects elsewhere, and drains its old
-connection. They count what is lost."""
+"""Clients that work while servers are replaced. On the announcement of lame duck mode each does what docs/operations.md says: it connects
+elsewhere, waits until the old server knows of that, and drains its old connection. They count what is lost."""
 
 import asyncio
 import collections
 
 import nats
+import nats.errors
 
 DEADLINE = 60.0
 
 REQUESTERS, RESPONDERS = 4, 4
+
+
+class Client(nats.NATS):
+    """nats.py with PING behind what was queued before it.
+
+    In nats.py 2.16 the PING of `drain` overtakes its UNSUB. Its PONG then says nothing about the subscription, which nats.py ends all the
+    same: it discards the messages that come until the server has read UNSUB, and their requesters get no answer. 4 requesters and
+    responders that drain one after the other lose 2 of 1,000 requests with nats-server 2.14.5 as with natsd, and with this change none.
+    """
+
+    async def _send_ping(self, future=None):
+        await self._flush_pending(force_flush=True)
+        await super()._send_ping(future)
 
 
 class Mover:
@@ -44,7 +58,8 @@ class Mover:
         async def ignore(*_):
             """What is lost is counted elsewhere."""
 
-        connection = await nats.connect(
+        connection = Client()
+        await connection.connect(
             servers=urls, dont_randomize=True, reconnect_time_wait=0.02, max_reconnect_attempts=-1, connect_timeout=5,
             error_cb=ignore, lame_duck_mode_cb=announced,
         )
@@ -55,12 +70,29 @@ class Mover:
         others = [url for url in self.urls if not url.endswith(left)]
         new = await self._connect(others)
         await self.use(new)
-        await new.flush()
+        await self._reaches(old, new)
         self.connection = new
         self.moves += 1
         await self.leave(old)
         await old.drain()
         self.left(old)
+
+    async def _reaches(self, old, new):
+        """Waits until the old server knows the subscriptions of the new connection: those made before the one of this request."""
+        inbox = new.new_inbox()
+
+        async def answer(message):
+            await message.respond(b"")
+
+        subscription = await new.subscribe(inbox, cb=answer)
+        await new.flush()
+        while not old.is_closed:
+            try:
+                await old.request(inbox, timeout=DEADLINE)
+                break
+            except nats.errors.NoRespondersError:
+                await asyncio.sleep(0.005)
+        await subscription.unsubscribe()
 
     async def close(self):
         """Ends the client, when a move has ended."""

@@ -281,7 +281,12 @@ class Pod:
     def close(self):
         """Ends the container without its hook."""
         if self.process and self.process.poll() is None:
-            self.process.kill()
+            # Process 1: with it end all processes of the container. It does not end with the one that started it, because it has
+            # changed its user.
+            try:
+                os.kill(self.main_process(), signal.SIGKILL)
+            except (IndexError, ProcessLookupError):
+                self.process.kill()
             self.process.wait()
         self.holder.stdin.close()
         self.holder.wait()
