@@ -33,8 +33,6 @@ examples! {
     own_listener: "../examples/own_listener.rs",
     patterns: "../examples/patterns.rs",
     reverse: "../examples/reverse.rs",
-    rider: "../examples/rider/main.rs",
-    service: "../examples/service.rs",
     shutdown_with_axum: "../examples/shutdown_with_axum.rs",
     #[cfg(feature = "streams")]
     work_queue: "../examples/work_queue.rs",
