@@ -8,7 +8,8 @@ import time
 
 DEADLINE = 60.0
 
-_STARTED = {"natsd": "Server is ready", "nats-server": "Server is ready", "sub": "Subscribing on ", "reply": "Listening on "}
+_STARTED = {"natsd": "Server is ready", "nats-server": "Server is ready", "sub": "Subscribing on ", "reply": "Listening on ", "events": "Listening for ",
+            "rider": " is ready", "stock": " is ready"}
 """What programs in the background say when they have started. A person sees it and goes on."""
 
 
@@ -72,17 +73,21 @@ class Terminal:
         return found
 
     def type(self, command, code=0):
-        """Types a command and waits until it has ended, or has started if it is in the background. Returns where its output begins."""
+        """Types a command and waits until it has ended, or has started if it is in the background. Returns where its output begins. `code` is its
+        exit code; `None` for any."""
         start = len(self.output)
         background = command.rstrip().endswith("&")
         self._count += 1
         self.process.stdin.write(f"{command}\necho \"<$?:{self._count}>\"\n")
         self.process.stdin.flush()
         ended = self.until(rf"<(\d+):{self._count}>", start)
-        assert int(ended[1]) == code, f"{command} ended with {ended[1]}:\n{self.output[start:]}"
+        assert code in (None, int(ended[1])), f"{command} ended with {ended[1]}:\n{self.output[start:]}"
+        if "--signal reload" in command:
+            # It takes effect with this line.
+            self.until("Reloaded server configuration", start)
         if background:
             words = command.split()
-            said = next(text for word, text in _STARTED.items() if word in (words[0], *words[1:4]))
+            said = next(text for word, text in _STARTED.items() if word in words)
             self.until(re.escape(said), start)
         return start
 
