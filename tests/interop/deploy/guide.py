@@ -328,6 +328,10 @@ def front_page_and_monitoring(desk):
         terminal.until('Received on "across"', start)
         terminal.type("kill $(jobs -p)")
         walk.type("nats-server -v")
+        # What the tables of docs/sizing.md are made with, on a small scale.
+        terminal.type(f"ln -s {os.path.realpath(DOCS)}/../tests tests")
+        for command in [command for command in walk.left if command.startswith("tests/load/sizing.py")]:
+            walk.type(command, more=" --scale 0.002 --settle 0")
         assert walk.left == [], "neither run nor in commands.txt:\n" + "\n".join(walk.left)
     finally:
         terminal.close()
