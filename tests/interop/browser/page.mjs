@@ -314,6 +314,7 @@ await main({
       "streams",
       async (tools, page, server) => {
         await page.getByText("No streams.").waitFor();
+        same(await page.locator("thead").first().isVisible(), false, "a table without rows");
         const client = await Client.connect(server.address);
         await store(client, "ORDERS", ["orders.>"], []);
         await store(client, "OTHER", ["other"], []);
@@ -383,6 +384,7 @@ await main({
   "missing routes are reported, and routes would be drawn": () =>
     withView("routes", async (tools, page) => {
       await page.getByText("This server has no routes: it serves its clients alone.").waitFor();
+      same(await page.locator(".mesh").isVisible(), false, "a drawing of one server");
       const route = (rid, peer) => ({
         rid, remote_id: `NB${peer}`, remote_name: `node-${peer}`, ip: "10.0.0.1", port: 6222, did_solicit: true,
         rtt: "1.5ms", in_msgs: 7, out_msgs: 8, subscriptions: 9, pending_size: 0,

@@ -6,6 +6,8 @@ import { Table } from "./table.js";
 
 const WIDTH = 640;
 const HEIGHT = 360;
+// Of servers side by side.
+const LOW = 130;
 // A larger circle has no space for names; the table has.
 const DRAWN = 24;
 const COUNTERS = ["out_msgs", "in_msgs", "out_bytes", "in_bytes"];
@@ -76,18 +78,25 @@ export class RoutesView {
         : `${count(peers.size)} ${peers.size === 1 ? "server" : "servers"}, ${count(routes.length)} routes` +
             (peers.size > DRAWN ? `; ${DRAWN} are drawn` : ""),
     );
+    // One circle alone says nothing.
+    this.drawing.toggleAttribute("hidden", peers.size === 0);
     this.#draw(server_name || this.shared.varz.server_name, shown);
   }
 
   #draw(self, peers) {
-    const [x, y] = [WIDTH / 2, HEIGHT / 2];
+    // Two are beside this server, where names and lines do not cover each other.
+    const isCircle = peers.length > 2;
+    const height = isCircle ? HEIGHT : LOW;
+    const first = isCircle ? -Math.PI / 2 : Math.PI;
+    const [x, y] = [WIDTH / 2, height / 2];
+    this.drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
     const places = peers.map((peer, i) => {
-      const angle = (2 * Math.PI * i) / peers.length - Math.PI / 2;
+      const angle = first + (2 * Math.PI * i) / peers.length;
       return { peer, x: x + Math.cos(angle) * (x - 110), y: y + Math.sin(angle) * (y - 45) };
     });
     const edges = places.map(({ peer, x: toX, y: toY }) => [
       s("line", { x1: x, y1: y, x2: toX, y2: toY, class: peer.routes > 1 ? "pool" : null }),
-      s("text", { x: (x + toX) / 2, y: (y + toY) / 2 - 4, class: "faint" }, edge(peer)),
+      s("text", { x: (x + toX) / 2, y: (y + toY) / 2 - 8, class: "faint" }, edge(peer)),
     ]);
     this.drawing.replaceChildren(
       ...edges.flat(),

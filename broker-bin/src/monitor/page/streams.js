@@ -53,7 +53,7 @@ export class StreamsView {
           text: (row) => since(row.last_ts, row.now),
           exact: ({ last_seq, last_ts }) => (last_seq ? moment(last_ts) : ""),
         },
-        { name: "State", text: ({ error }) => error ?? "", mark: ({ error }) => (error ? "warn" : "") },
+        { name: "State", text: ({ error }) => error ?? "ok", mark: ({ error }) => (error ? "warn" : "faint") },
       ],
     });
     this.search = h("input", {
