@@ -337,6 +337,23 @@ def front_page_and_monitoring(desk):
         terminal.close()
 
 
+def configurations_are_valid(desk):
+    """Each block of configuration in a document is accepted by `natsd -t`, with the options that it needs."""
+    folder = os.path.join(desk.folder, "configurations")
+    os.mkdir(folder)
+    texts = [(name, text) for name in documents() for text in re.findall(r"(?ms)^```conf\n(.*?)^```$", read(name))]
+    assert len(texts) >= 6, texts
+    for name, text in texts:
+        needed = "" if "http_token" in text or "http_messages" not in text else 'http: "127.0.0.1:8222", http_token: t0ken\n'
+        with open(os.path.join(folder, "natsd.conf"), "w", encoding="utf-8") as file:
+            file.write(needed + text)
+        secrets = dict.fromkeys(re.findall(r"\$([A-Z]\w+_PASSWORD|TOKEN|PASSWORD)\b", text), "secret")
+        done = subprocess.run(
+            [os.environ["NATSD"], "-t", "-c", "natsd.conf"], cwd=folder, env=os.environ | secrets, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{name}:\n{text}\n{done.stdout}{done.stderr}"
+
+
 def the_list_of_commands_is_true(_desk):
     """Each command in commands.txt is in its document, and nowhere typed."""
     gone = [f"{name}: {command}" for name, command in listed() if command not in commands_of(name)]
@@ -353,7 +370,8 @@ def main():
     with open(hosts, "w", encoding="utf-8") as file:
         file.write("127.0.0.1 localhost natsd spare\n")
     subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
-    scenarios = [getting_started, tls, examples, migration_and_troubleshooting, front_page_and_monitoring, the_list_of_commands_is_true]
+    scenarios = [getting_started, tls, examples, migration_and_troubleshooting, front_page_and_monitoring, configurations_are_valid,
+                 the_list_of_commands_is_true]
     # By hand, some of them.
     run([scenario for scenario in scenarios if scenario.__name__ in sys.argv[1:]] or scenarios, desk)
 
