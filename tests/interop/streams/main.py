@@ -10,6 +10,10 @@ A dialogue is a list of requests to the API of streams. Each begins with a new s
     < {"type":...}                     its answer: all members, in order; `none` for no answer; a status and headers
     PUB a.b text                       a message, whose acknowledgement is waited for
     HDR Name: value                    headers of the next request
+    REPLY tokens                       tokens at the end of the reply subject of the next request
+    ALSO subject                       another message that the next request causes: recorded behind its answer
+    PULL S.c                           a message of the consumer c of the stream S, with its reply subject
+    ACK payload                        acknowledges the message pulled last
     CONF text                          a line of the configuration, before the first request
     USER name                          the user of the requests that follow, with the password "p"
 
@@ -38,6 +42,9 @@ MASKS = [
     (re.compile(r'"leader":"[^"]*"'), '"leader":"SERVER"'),
     (re.compile(r'"deliver_subject":"(\$JS\.SNAPSHOT\.RESTORE\.\w+)\.\w+"'), r'"deliver_subject":"\1.ID"'),
     (re.compile(r"Nats-Time-Stamp: \S+"), "Nats-Time-Stamp: TIME"),
+    (re.compile(r"(\$JS\.ACK\.\S+?)\.\d{19}\."), r"\1.TIME."),
+    (re.compile(r'"server":\{.*?\},"request"'), '"server":"SERVER","request"'),
+    (re.compile(r'"cid":\d+'), '"cid":1'),
 ]
 
 
@@ -48,6 +55,7 @@ class Connection:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.buffer = b""
         self.count = 0
+        self.pulled = None
         self.line()
         options = {"verbose": False, "headers": True, "no_responders": True}
         if user is not None:
@@ -78,8 +86,10 @@ class Connection:
         while True:
             words = self.line().split(b" ")
             if words[0] == b"MSG":
+                self.pulled = words[3] if len(words) == 5 else None
                 return words[1], b"", self.exactly(int(words[-1]))
             if words[0] == b"HMSG":
+                self.pulled = words[3] if len(words) == 6 else None
                 length, data = int(words[-2]), self.exactly(int(words[-1]))
                 return words[1], data[:length], data[length:]
             if words[0] == b"PING":
@@ -87,10 +97,28 @@ class Connection:
             if words[0] == b"-ERR":
                 raise RuntimeError(b" ".join(words).decode())
 
-    def request(self, subject, payload, headers=None, timeout=NO_ANSWER):
-        """Returns headers and payload of the answer, or None."""
+    def pull(self, consumer):
+        """Returns a message of a consumer: its subjects in place of headers, and its payload."""
+        self.count += 1
+        inbox = b"_Q.%d" % self.count
+        request = b'{"no_wait":true}'
+        name = consumer.encode()
+        ask = (inbox, 100 + self.count, name, inbox, len(request), request)
+        self.socket.sendall(b"SUB %s %d\r\nPUB $JS.API.CONSUMER.MSG.NEXT.%s %s %d\r\n%s\r\n" % ask)
+        self.socket.settimeout(5)
+        subject, block, payload = self.message()
+        self.socket.settimeout(None)
+        pulled = b"%s %s" % (subject, self.pulled) if self.pulled else b""
+        return pulled + (b"\r\n" if pulled and block else b"") + block, payload
+
+    def request(self, subject, payload, headers=None, timeout=NO_ANSWER, tokens="", also=None):
+        """Returns headers and payload of the answer, or None; and of the message to `also`, if it is given."""
         self.count += 1
         reply = b"_R.%d" % self.count
+        if tokens:
+            reply += b"." + tokens.encode()
+        also = also and also.encode()
+        answers = {}
         subject, payload = subject.encode(), payload.encode()
         if headers is None:
             head = b"PUB %s %s %d\r\n" % (subject, reply, len(payload))
@@ -103,12 +131,15 @@ class Connection:
         try:
             while True:
                 to, block, answer = self.message()
-                if to == reply:
-                    return block, answer
+                if to in (reply, also):
+                    answers[to] = block, answer
+                if reply in answers and (also is None or also in answers):
+                    break
         except TimeoutError:
-            return None
+            pass
         finally:
             self.socket.settimeout(None)
+        return answers.get(reply) if also is None else (answers.get(reply), answers.get(also))
 
 
 class Server:
@@ -161,7 +192,7 @@ def masked(answer):
 
 def play(path, program):
     """Yields each line of a dialogue with the answer to it, which is None for lines that are no requests."""
-    headers = None
+    headers, tokens, also = None, "", None
     lines = path.read_text().splitlines()
     with Server(program, [line[5:] for line in lines if line.startswith("CONF ")]) as server:
         connection = None
@@ -171,7 +202,7 @@ def play(path, program):
             answer = None
             if line.startswith("USER "):
                 connection = Connection(server.port(), line[5:])
-            elif connection is None and line.startswith(("> ", "PUB ")):
+            elif connection is None and line.startswith(("> ", "PUB ", "ALSO ", "PULL ")):
                 connection = Connection(server.port())
             if line.startswith("HDR "):
                 headers = line[4:] if headers is None else headers + "\r\n" + line[4:]
@@ -179,11 +210,23 @@ def play(path, program):
                 subject, _, payload = line[4:].partition(" ")
                 if connection.request(subject, payload, timeout=5) is None:
                     raise RuntimeError(f"no acknowledgement: {line}")
+            elif line.startswith("REPLY "):
+                tokens = line[6:]
+            elif line.startswith("ALSO "):
+                also = line[5:]
+                connection.socket.sendall(b"SUB %s 3\r\n" % also.encode())
+            elif line.startswith("PULL "):
+                answer = masked(connection.pull(line[5:]))
+                acknowledged = connection.pulled
+            elif line.startswith("ACK "):
+                answer = masked(connection.request(acknowledged.decode(), line[4:]))
             elif line.startswith("> "):
                 subject, _, payload = line[2:].partition(" ")
-                subject = subject if subject.startswith("$") else PREFIX + subject
-                answer = masked(connection.request(subject, payload, headers))
-                headers = None
+                is_whole = subject.startswith("$") or subject[0].islower()
+                subject = subject if is_whole else PREFIX + subject
+                answer = connection.request(subject, payload, headers, tokens=tokens, also=also)
+                answer = masked(answer) if also is None else " + ".join(map(masked, answer))
+                headers, tokens, also = None, "", None
             yield line, answer
 
 
