@@ -7,7 +7,7 @@ use broker_core::SubjectFilter;
 
 use super::get::filters;
 use super::limits::{MAX_GET_BYTES, MAX_MULTI_GET, MAX_WAITING_READS};
-use super::{Context, MessageRequest, Stream};
+use super::{Context, MessageRequest, Stream, fields};
 use crate::filters::Filters;
 use crate::outbox::Outgoing;
 use crate::store::Record;
@@ -290,10 +290,7 @@ fn write_headers(
     record: &Record<'_>,
     progress: Option<&Progress>,
 ) {
-    match record.headers.len() {
-        0 => out.extend_from_slice(b"NATS/1.0\r\n"),
-        len => out.extend_from_slice(&record.headers[..len - 2]),
-    }
+    fields::begin(out, record.headers);
     out.extend_from_slice(b"Nats-Stream: ");
     out.extend_from_slice(stream.as_bytes());
     out.extend_from_slice(b"\r\nNats-Subject: ");

@@ -214,14 +214,31 @@ pub(super) fn without(block: &[u8], is_removed: impl Fn(&[u8]) -> bool) -> Vec<u
     if out.len() <= VERSION.len() + 2 { Vec::new() } else { out }
 }
 
+/// Begins a block with the lines of another one, which may be empty. Each line is complete, and no empty one is at the end.
+// NATS 2.14: stream.go processJetStreamMsgWithBatch cuts two bytes of any block, also of one that ends otherwise.
+pub(super) fn begin(out: &mut Vec<u8>, block: &[u8]) {
+    match without_end(block) {
+        b"" => out.extend_from_slice(VERSION),
+        lines => {
+            out.extend_from_slice(lines);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// Returns the block without the ends of lines at its end.
+fn without_end(mut block: &[u8]) -> &[u8] {
+    while let Some(shorter) = block.strip_suffix(b"\r\n") {
+        block = shorter;
+    }
+    block
+}
+
 /// Appends a field to a block, which may be empty.
 // NATS 2.14: client.go genHeader.
 pub(super) fn append(block: &mut Vec<u8>, name: &str, value: &[u8]) {
-    if block.is_empty() {
-        block.extend_from_slice(VERSION);
-    } else {
-        block.truncate(block.len() - 2);
-    }
+    block.truncate(without_end(block).len());
+    block.extend_from_slice(if block.is_empty() { VERSION } else { b"\r\n" });
     for part in [name.as_bytes(), b": ", value, b"\r\n\r\n"] {
         block.extend_from_slice(part);
     }
@@ -230,6 +247,27 @@ pub(super) fn append(block: &mut Vec<u8>, name: &str, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_added_to_blocks_of_any_end() {
+        for (block, lines) in [
+            (&b""[..], "NATS/1.0\r\n"),
+            (b"x", "x\r\n"),
+            (b"\r\n\r\n", "NATS/1.0\r\n"),
+            (b"NATS/1.0\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b\r\n"),
+            (b"NATS/1.0\r\nA: b\r\n\r\n\r\n", "NATS/1.0\r\nA: b\r\n"),
+            (b"NATS/1.0\r\nA: b\r\n", "NATS/1.0\r\nA: b\r\n"),
+            (b"NATS/1.0\r\nA: b", "NATS/1.0\r\nA: b\r\n"),
+            (b"NATS/1.0", "NATS/1.0\r\n"),
+        ] {
+            let mut begun = Vec::new();
+            begin(&mut begun, block);
+            assert_eq!(begun, lines.as_bytes(), "{}", block.escape_ascii());
+            let mut appended = block.to_vec();
+            append(&mut appended, "N", b"v");
+            assert_eq!(appended, format!("{lines}N: v\r\n\r\n").as_bytes());
+        }
+    }
 
     #[test]
     fn fields_are_read_by_their_exact_names() {

@@ -7,7 +7,7 @@ use broker_core::Subject;
 use broker_core::subject::SubjectTransform;
 
 use super::draft::Draft;
-use super::{Context, Stream};
+use super::{Context, Stream, fields};
 use crate::outbox::Outgoing;
 
 /// A message to publish again: its subject, and the last sequence of the subject that it was stored with.
@@ -57,10 +57,7 @@ impl Stream {
         draft: &Draft<'_>,
         (sequence, context, size): (u64, &Context<'_>, Option<usize>),
     ) {
-        match draft.headers.len() {
-            0 => out.extend_from_slice(b"NATS/1.0\r\n"),
-            len => out.extend_from_slice(&draft.headers[..len - 2]),
-        }
+        fields::begin(out, &draft.headers);
         let subject = String::from_utf8_lossy(&draft.subject);
         let (name, now) = (&self.config.name, context.now);
         let last = republished.last_sequence;
