@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use broker_core::account::GLOBAL;
 use broker_streams::config::limits::{AccountLimits, ServerLimits, TierLimits};
+use broker_streams::consumer::AckForm;
 use broker_streams::go::friendly_bytes;
 use broker_streams::service;
 use broker_streams::store::{Cipher, Encryption};
@@ -18,6 +19,9 @@ use crate::options::{AccountJetStream, JetStream, JetStreamBatch, Options};
 /// The directory of streams within `store_dir`.
 // NATS 2.14: jetstream.go JetStreamStoreDir.
 const DIRECTORY: &str = "jetstream";
+
+/// The feature flag by which subjects of acknowledgements name the domain and the account.
+const ACKS_WITH_DOMAIN: &str = "js_ack_fc_v2";
 
 /// The space for streams in files if that of the disk is not known.
 // NATS 2.14: jetstream.go JetStreamMaxStoreDefault.
@@ -37,6 +41,7 @@ impl Options {
             directory: Some(self.streams_directory(jetstream)),
             encryption: encryption(jetstream),
             domain: jetstream.domain.clone().unwrap_or_default(),
+            ack_form: self.ack_form(),
             strict: jetstream.strict,
             max_memory: Some(max_memory(jetstream)),
             max_storage: Some(max_storage(jetstream)),
@@ -50,6 +55,12 @@ impl Options {
             seed: RandomState::new().hash_one(DIRECTORY),
             accounts: self.accounts_with_streams(),
         })
+    }
+
+    // NATS 2.14: feature_flags.go.
+    fn ack_form(&self) -> AckForm {
+        let is_long = self.feature_flags.get(ACKS_WITH_DOMAIN).copied().unwrap_or_default();
+        if is_long { AckForm::Long } else { AckForm::Short }
     }
 
     fn streams_directory(&self, jetstream: &JetStream) -> PathBuf {

@@ -31,6 +31,7 @@ pub mod consumer;
 pub mod error;
 pub mod filters;
 pub mod go;
+mod hash;
 pub mod latency;
 pub mod limits;
 pub mod outbox;

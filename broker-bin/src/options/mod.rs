@@ -240,9 +240,9 @@ section! {
     /// Does not stall publishers for slow receivers.
     no_fast_producer_stall: bool = false => switch().at_once()
         .no_effect("natsd delays publishers by a rule of its own");
-    /// Feature flags of nats-server, by name.
-    feature_flags: BTreeMap<String, bool> = BTreeMap::new() => Key::new(Kind::Switches)
-        .no_effect("natsd has none of them");
+    /// Feature flags of nats-server, by name. `js_ack_fc_v2` puts the domain and the account into the subjects by which clients of
+    /// streams acknowledge; `js_raft_delete_range` has no effect.
+    feature_flags: BTreeMap<String, bool> = BTreeMap::new() => Key::new(Kind::Switches);
 
     /// Host of the monitoring endpoints.
     http_host: String = String::new() => text().internal().called("HTTPHost");

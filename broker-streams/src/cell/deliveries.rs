@@ -75,6 +75,7 @@ impl Cell {
         Scope {
             account: self.scope.account.clone(),
             domain: self.scope.domain.clone(),
+            ack_form: self.scope.ack_form,
             stream: config.name.clone(),
             name: name.to_owned(),
             retention: config.retention,

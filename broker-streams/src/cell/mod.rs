@@ -34,7 +34,7 @@ use entry::Entry;
 use removals::Removals;
 
 use crate::config::{StorageType, StreamConfig, Time};
-use crate::consumer::View;
+use crate::consumer::{AckForm, View};
 use crate::latency::Latencies;
 use crate::outbox::Outbox;
 use crate::store::StorageError;
@@ -47,6 +47,8 @@ pub struct CellScope {
     pub account: String,
     /// The domain of the server; empty for none.
     pub domain: String,
+    /// The form of the subjects in delivered messages.
+    pub ack_form: AckForm,
     /// The longest message, in bytes.
     pub burst_bytes: u64,
     /// Decides names, samples and jitter.

@@ -8,6 +8,7 @@
 
 mod ack_subject;
 mod acks;
+mod addresses;
 mod changes;
 mod contents;
 mod control;
@@ -34,6 +35,7 @@ use broker_core::SubjectFilter;
 
 pub use ack_subject::AckSubject;
 use ack_subject::write_decimal;
+pub use addresses::{AckForm, subjects};
 pub use control::ResetError;
 pub use info::{ConsumerInfo, PriorityGroupState, SequenceInfo};
 pub use progress::Progress;
@@ -59,6 +61,8 @@ pub struct Scope {
     pub account: String,
     /// The domain of the server; empty for none.
     pub domain: String,
+    /// The form of the subjects in delivered messages.
+    pub ack_form: AckForm,
     /// The name of the stream.
     pub stream: String,
     /// The name of the consumer.
@@ -181,7 +185,7 @@ impl Consumer {
         let mut consumer = Self {
             filters: Filters::default(),
             random: Random::new(scope.seed),
-            ack_prefix: format!("$JS.ACK.{}.{}", scope.stream, scope.name).into_bytes(),
+            ack_prefix: scope.ack_form.ack_prefix(&scope).into_bytes(),
             next: 1,
             next_delivery: 1,
             floor: Point::default(),
@@ -305,6 +309,11 @@ impl Consumer {
     /// Returns the configuration.
     pub fn config(&self) -> &ConsumerConfig {
         &self.config
+    }
+
+    /// Returns the stream, and values that do not change.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Returns the name.

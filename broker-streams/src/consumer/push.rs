@@ -172,8 +172,8 @@ impl Consumer {
     fn send_flow_control(&mut self, out: &mut dyn Outbox) {
         let id = self.random.name(4);
         let Some(flow) = &mut self.push.flow else { return };
-        let (stream, name) = (&self.scope.stream, &self.scope.name);
-        flow.id = format!("$JS.FC.{stream}.{name}.{id}").into_bytes();
+        let prefix = self.scope.ack_form.flow_prefix(&self.scope);
+        flow.id = format!("{prefix}.{id}").into_bytes();
         flow.covered = flow.bytes;
         let to = self.config.deliver_subject.as_bytes();
         let headers = b"NATS/1.0 100 FlowControl Request\r\n\r\n";

@@ -7,6 +7,7 @@ use broker_core::Broker;
 use broker_core::account::GLOBAL;
 
 use crate::config::limits::{AccountLimits, ServerLimits};
+use crate::consumer::AckForm;
 use crate::store::Encryption;
 use crate::stream::limits::BatchLimits;
 
@@ -21,6 +22,8 @@ pub struct Options {
     pub encryption: Option<Encryption>,
     /// The domain; empty for none.
     pub domain: String,
+    /// The form of the subjects by which clients acknowledge messages. Both forms are accepted.
+    pub ack_form: AckForm,
     /// Requests with unknown members are refused.
     pub strict: bool,
     /// The most bytes that streams in memory may use and reserve; `None` for no limit.

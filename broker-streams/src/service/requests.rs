@@ -21,13 +21,17 @@ pub(super) fn handle(cell: &mut Cell, message: &RawMessage<'_>, now: Time, out: 
     } else if let Some(rest) = subject.strip_prefix(NEXT) {
         request_next(cell, rest, message, now, out);
     } else if let Some(rest) = subject.strip_prefix(FLOW_CONTROL) {
-        // $JS.FC.<stream>.<consumer>.<token>
-        if let Some(consumer) = rest.split(|byte| *byte == b'.').nth(1) {
+        if let Some(consumer) = consumer_of_flow(rest) {
             cell.flow_control(consumer, (subject, message.headers()), now, out);
         }
     } else if let Some(rest) = subject.strip_prefix(DIRECT) {
         direct_get(cell, rest, message, now, out);
     }
+}
+
+/// Returns the consumer in `<stream>.<consumer>.<token>`, which `<domain>.<account>.` may precede.
+fn consumer_of_flow(rest: &[u8]) -> Option<&[u8]> {
+    rest.split(|byte| *byte == b'.').rev().nth(1)
 }
 
 /// Handles a request for messages of a consumer: `rest` is `<stream>.<consumer>`.
@@ -90,4 +94,16 @@ fn status(reply: &[u8], text: &str, out: &mut dyn Outbox) {
         headers: headers.as_bytes(),
         ..Outgoing::default()
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_flow_control_names_its_consumer_in_both_forms() {
+        assert_eq!(consumer_of_flow(b"S.C.abcd"), Some(&b"C"[..]));
+        assert_eq!(consumer_of_flow(b"hub.hash.S.C.abcd"), Some(&b"C"[..]));
+        assert_eq!(consumer_of_flow(b"abcd"), None);
+    }
 }

@@ -190,6 +190,7 @@ impl Server {
         CellScope {
             account: account.to_owned(),
             domain: self.options.domain.clone(),
+            ack_form: self.options.ack_form,
             burst_bytes: self.options.max_payload as u64,
             seed: self.seeds.next(),
         }

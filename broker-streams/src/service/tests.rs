@@ -14,6 +14,7 @@ use super::task::Task;
 use super::{Due, Work};
 use super::{MessageRange, Options, StreamHealth, Streams};
 use crate::config::limits::AccountLimits;
+use crate::consumer::AckForm;
 use crate::filters::Filters;
 use crate::store::SyncJob;
 
@@ -25,13 +26,17 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let broker = Broker::new(broker_core::Options::default(), (Instant::now, SystemTime::now));
         let options = Options {
             directory: Some(directory.path().to_owned()),
             max_payload: 1 << 20,
             accounts: BTreeMap::from([("$G".to_owned(), Some(AccountLimits::default()))]),
-            ..Options::default()
+            ..options
         };
         let streams = Streams::start(&broker, options).unwrap();
         Self { broker, streams, _directory: directory }
@@ -97,6 +102,34 @@ fn a_stream_whose_store_fails_is_not_healthy_until_it_is_stored_again() {
         block_on(client.publish("A.x", "again".into())).unwrap();
         health()["A"] == StreamHealth::Served
     });
+}
+
+#[test]
+fn consumers_are_acknowledged_by_both_forms_of_subjects() {
+    for (ack_form, prefix) in [(AckForm::Short, "$JS.ACK.A.c."), (AckForm::Long, "$JS.ACK._.")] {
+        let world = World::with(Options { ack_form, ..Options::default() });
+        world.create("A");
+        world.publish("A.x", 2);
+        let config = r#"{"stream_name":"A","config":{"name":"c","ack_policy":"explicit"}}"#;
+        world.request("$JS.API.CONSUMER.CREATE.A.c", config);
+        for form in [AckForm::Short, AckForm::Long] {
+            let client = world.broker.client();
+            let next = client.request("$JS.API.CONSUMER.MSG.NEXT.A.c", "1".into());
+            let reply = block_on(next).unwrap().reply.unwrap().to_string();
+            assert!(reply.starts_with(prefix), "{reply}");
+            let numbers = reply.split_once(".A.c.").unwrap().1;
+            let place = match form {
+                AckForm::Short => String::new(),
+                AckForm::Long => format!("_.{}.", crate::hash::hash("$G")),
+            };
+            world.request(&format!("$JS.ACK.{place}A.c.{numbers}"), "+ACK");
+        }
+        let info = world.request("$JS.API.CONSUMER.INFO.A.c", "");
+        assert_eq!(
+            (&info["num_ack_pending"], &info["ack_floor"]["stream_seq"]),
+            (&0.into(), &2.into())
+        );
+    }
 }
 
 #[test]

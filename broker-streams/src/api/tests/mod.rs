@@ -79,9 +79,17 @@ macro_rules! dialogues {
             };
             let files: BTreeSet<String> = files.map(|entry| name(entry.unwrap())).collect();
             let mut played = BTreeSet::from([$(stringify!($name).to_owned()),*]);
-            // Sizes and errors are those of a store in files; prefixes, imports and publishing with headers are handled
-            // before the API.
-            played.extend(["messages_in_files", "domain", "imports", "reported"].map(str::to_owned));
+            // Sizes and errors are those of a store in files; prefixes, imports, publishing with headers, traces and
+            // acknowledgements are handled outside of the API.
+            let others = [
+                "acks",
+                "acks_with_domain",
+                "domain",
+                "imports",
+                "messages_in_files",
+                "reported",
+            ];
+            played.extend(others.map(str::to_owned));
             assert_eq!(files, played);
         }
     };

@@ -125,6 +125,18 @@ fn flow_control_stops_a_consumer_until_it_is_answered() {
 }
 
 #[test]
+fn flow_control_may_name_domain_and_account() {
+    let config = ConsumerConfig { flow_control: true, heartbeat: SECOND, ..push_config() };
+    let mut bench = Bench::new(config, &[]);
+    bench.consumer.scope.ack_form = AckForm::Long;
+    send_large(&mut bench, 10);
+    let id = bench.sent()[2].reply.clone();
+    let expected = format!("$JS.FC._.{}.S.C.", crate::hash::hash("A"));
+    assert!(id.starts_with(&expected) && id.len() == expected.len() + 4, "{id}");
+    assert!(answer(&mut bench, &id, ""));
+}
+
+#[test]
 fn answers_to_flow_control_can_acknowledge() {
     let config = ConsumerConfig {
         flow_control: true,

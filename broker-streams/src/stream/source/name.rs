@@ -1,17 +1,8 @@
 //! The names of feeds and their consumers.
 
-use sha2::{Digest, Sha256};
-
 use crate::config::StreamSource;
 use crate::consumer::AckSubject;
-
-/// Returns a hash of eight letters and digits.
-// NATS 2.14: events.go getHash.
-pub(super) fn hash(text: &str) -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(8).map(|byte| char::from(DIGITS[usize::from(*byte) % 62])).collect()
-}
+use crate::hash::hash;
 
 /// Returns the name that tells a source from others: stream, filters and destinations.
 // NATS 2.14: stream.go composeIName.

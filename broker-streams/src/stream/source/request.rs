@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::feed::Feed;
-use super::name::hash;
 use crate::config::{AckPolicy, ConsumerConfig, DeliverPolicy, StreamSource};
 use crate::error::ApiError;
+use crate::hash::hash;
 use crate::stream::Stream;
 
 /// The interval of heartbeats.
