@@ -6,6 +6,9 @@
 /// Describes the requester to a service in another account. The server sets it where a request enters that account.
 // NATS 2.14: client.go ClientInfoHdr.
 pub(crate) const REQUEST_INFO: &[u8] = b"Nats-Request-Info";
+/// The end of the reply subject of a message of a fast batch.
+// NATS 2.14: stream.go FastBatchSuffix.
+pub(crate) const FAST_BATCH: &[u8] = b".$FI";
 /// The destination of traces. A message is traced if it has a value; servers replace it where a trace ends.
 // NATS 2.14: msgtrace.go.
 pub(crate) const TRACE_DESTINATION: &[u8] = b"Nats-Trace-Dest";

@@ -103,6 +103,40 @@ fn a_request_reaches_the_service_of_another_account_and_its_response_the_request
     assert!(world.broker.shares("A", 10).unwrap().responses.is_empty());
 }
 
+/// A stream reads the number of a message of a fast batch from the reply subject of its publisher.
+#[test]
+fn the_reply_subject_of_a_fast_batch_is_told_by_each_service() {
+    let mut world = world(vec![
+        AccountConfig::new("A").with_export(service("add")),
+        AccountConfig::new("B").with_import(import("A", "add")).with_export(service("add")),
+        AccountConfig::new("C").with_import(import("B", "add")),
+    ]);
+    let mut a = join(&mut world, "a");
+    world.send(&mut a, "SUB add 1\r\n");
+    for (user, info) in [("b", r#"{"acc":"B""#), ("c", r#"{"acc":"C","svc":"B""#)] {
+        let mut party = join(&mut world, user);
+        let mut of = |reply: &str| {
+            world.send(&mut party, format!("PUB add {reply} 0\r\n\r\n"));
+            let request = Request::read(&a);
+            assert!(request.reply.starts_with("_R_."));
+            request.info()
+        };
+        let told = format!(r#"{info},"reply":"x.id.1.ok.1.0.$FI"}}"#);
+        assert_eq!(of("x.id.1.ok.1.0.$FI"), told);
+        assert_eq!(of("x"), format!("{info}}}"));
+        world.send(&mut party, "PUB add x 0\r\n\r\nPUB add y.$FI 0\r\n\r\nPUB add z 0\r\n\r\n");
+        let text = a.read();
+        assert_eq!(
+            (text.matches("Request-Info").count(), text.matches(r#""reply":"y.$FI""#).count()),
+            (3, 1)
+        );
+        let own = "NATS/1.0\r\nNats-Request-Info: {\"reply\":\"own.$FI\"}\r\n\r\n";
+        let len = own.len();
+        world.send(&mut party, format!("HPUB add x {len} {len}\r\n{own}\r\n"));
+        assert_eq!(Request::read(&a).info(), format!("{info}}}"), "that of the sender is removed");
+    }
+}
+
 /// Consecutive requests are passed on together: each as if it were alone.
 #[test]
 fn requests_in_one_read_are_passed_on_in_order() {

@@ -23,7 +23,7 @@ pub use share::{
 };
 pub(crate) use share::{
     Asked, Context, Failed, Given, Here, Measured, Outcome, RemoteLatency, ReplySubjects,
-    Requester, Resolver, Response, ServiceImport, There, is_marked, is_sampled, to_json,
+    Requester, Resolver, Response, ServiceImport, There, is_marked, is_sampled, reply_of, to_json,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::batch::Operation;
+use super::batch::{Operation, operation_subject};
 use super::draft::{Draft, Refusal};
 use super::fields::{self, Rollup, Ttl};
 use super::limits::limit;
@@ -23,8 +23,9 @@ impl Stream {
     /// behind the last sequence that [`Self::state`] reported before; the end of an atomic batch stores several.
     pub fn publish(&mut self, message: &Incoming<'_>, context: &mut Context<'_>) -> Answer {
         let headers = fields::to_store(message.headers);
-        if Operation::is_any(message.reply) {
-            let operation = Operation::parse(message.reply);
+        let reply = operation_subject(message.reply, message.headers);
+        if Operation::is_any(&reply) {
+            let operation = Operation::parse(&reply);
             return self.publish_fast(operation.as_ref(), message, &headers, context);
         }
         let mut draft = Draft::new(message, &headers);

@@ -21,7 +21,7 @@ mod stream;
 pub use error::{ShareError, ShareFault, ShareItem};
 pub(crate) use latency::{Measured, Outcome, There, is_sampled};
 pub(crate) use remote_latency::{Here, RemoteLatency};
-pub(crate) use requester::{Requester, to_json};
+pub(crate) use requester::{Requester, reply_of, to_json};
 pub use resolve::check_shares;
 pub(crate) use resolve::{Change, Resolver};
 pub(crate) use responses::{Asked, Failed, Given, ReplySubjects, Response, Responses, is_marked};

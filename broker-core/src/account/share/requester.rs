@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::auth::Identity;
@@ -106,6 +106,15 @@ impl Requester {
     pub(crate) fn round_trip(&self) -> Duration {
         Duration::from_nanos(self.rtt)
     }
+}
+
+/// Returns the reply subject that a description contains.
+pub(crate) fn reply_of(info: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Described {
+        reply: String,
+    }
+    serde_json::from_slice(info).ok().map(|Described { reply }| reply)
 }
 
 /// Writes JSON as Go does.

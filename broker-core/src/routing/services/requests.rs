@@ -8,13 +8,13 @@ use smallvec::SmallVec;
 use super::{Crossing, KEPT_REPLIES, Reached, Requesting, set_trace, sizes_of};
 use crate::account::{
     Account, Asked, Context, Given, Outcome, ReplySubjects, Requester, Response, ServiceImport,
-    to_json,
+    reply_of, to_json,
 };
 use crate::endpoint::{Endpoint, Run, Sender, Sending};
 use crate::header_block;
 use crate::limits::{SERVICE_HOPS, SHARED_PAYLOAD_MIN_BYTES};
 use crate::proto::{Publish, encode};
-use crate::reserved::{REQUEST_INFO, TRACE_DISABLED};
+use crate::reserved::{FAST_BATCH, REQUEST_INFO, TRACE_DISABLED};
 use crate::subject::SubjectBuffer;
 use crate::sync::{Arc, Ordering};
 
@@ -223,11 +223,16 @@ impl Passage<'_> {
         // The headers of messages without headers are the same.
         let mut is_plain = false;
         for (message, given) in messages.iter().zip(replies) {
-            if !is_plain || message.has_headers() {
+            let original = self.reply_to_tell(message);
+            if !is_plain || message.has_headers() || original.is_some() {
                 headers.clear();
-                header_block::append(&mut headers, message.headers(), REQUEST_INFO, self.info);
+                let info = match &original {
+                    Some(reply) => &with_reply(self.info, reply),
+                    None => self.info,
+                };
+                header_block::append(&mut headers, message.headers(), REQUEST_INFO, info);
                 self.set_trace(&mut headers, requesting);
-                is_plain = !message.has_headers();
+                is_plain = !message.has_headers() && original.is_none();
             }
             let marked = given.as_ref().filter(|given| given.is_measured);
             let marked = marked.and_then(|given| self.context.remote.mark(&given.reply));
@@ -241,6 +246,18 @@ impl Passage<'_> {
         memory.headers = headers;
     }
 
+    /// Returns the reply subject of the sender, if it is that of a fast batch of messages for a stream, which contains the number of
+    /// the message.
+    // NATS 2.14: client.go processServiceImport.
+    fn reply_to_tell(&self, message: &Publish<'_>) -> Option<String> {
+        if message.reply.ends_with(FAST_BATCH) {
+            return Some(String::from_utf8_lossy(message.reply).into_owned());
+        }
+        // It was replaced by the service before this one.
+        self.hop.before?;
+        header_block::value(message.headers(), REQUEST_INFO).and_then(reply_of)
+    }
+
     fn set_trace(&self, headers: &mut Vec<u8>, requesting: &mut Requesting<'_>) {
         match self.crossing {
             Crossing::Untraced | Crossing::End => {}
@@ -252,6 +269,18 @@ impl Passage<'_> {
             }
         }
     }
+}
+
+/// Adds the reply subject of the sender to its description.
+fn with_reply(info: &[u8], reply: &str) -> Vec<u8> {
+    let mut info = info.strip_suffix(b"}").unwrap_or(info).to_vec();
+    if info.len() > 1 {
+        info.push(b',');
+    }
+    for part in [&b"\"reply\":"[..], &to_json(&reply), b"}"] {
+        info.extend_from_slice(part);
+    }
+    info
 }
 
 /// Messages that were rewritten, one behind the other, in the form in which receivers get them.

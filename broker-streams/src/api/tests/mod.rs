@@ -85,6 +85,7 @@ macro_rules! dialogues {
                 "acks",
                 "acks_with_domain",
                 "domain",
+                "fast_imported",
                 "imports",
                 "messages_in_files",
                 "reported",

@@ -16,7 +16,7 @@ use self::advisory::Reason;
 use self::atomic::Atomic;
 use self::fast::Fast;
 pub use self::open::OpenBatches;
-pub(super) use self::operation::Operation;
+pub(super) use self::operation::{Operation, operation_subject};
 use super::{Context, Stream};
 use crate::config::Time;
 

@@ -1,9 +1,17 @@
 //! The operations of fast batches, which publishers write into the reply subject.
 
+use std::borrow::Cow;
+
+use broker_core::header_block;
+use serde::Deserialize;
+
 use crate::stream::fields::number;
 
 /// The last token of such a reply subject.
 const SUFFIX: &[u8] = b".$FI";
+
+/// The first token of the reply subject of a message that a service of another account has passed on.
+const SERVICE_REPLY: &[u8] = b"_R_.";
 
 /// A message of a fast batch, by its reply subject: `prefix.id.flow.gap.sequence.operation.$FI`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,6 +25,22 @@ pub(in crate::stream) struct Operation {
     /// Messages may be missing.
     pub gap_ok: bool,
     pub kind: Kind,
+}
+
+/// Returns the reply subject that the publisher of a message has written. A service of another account that passes the message on
+/// replaces it, and tells it in the headers.
+// NATS 2.14: stream.go getFastBatch. No client may ask for answers to such a reply subject.
+pub(in crate::stream) fn operation_subject<'a>(reply: &'a [u8], headers: &[u8]) -> Cow<'a, [u8]> {
+    #[derive(Deserialize)]
+    struct Requester {
+        reply: String,
+    }
+    if Operation::is_any(reply) || !reply.starts_with(SERVICE_REPLY) {
+        return Cow::Borrowed(reply);
+    }
+    let info = header_block::value(headers, b"Nats-Request-Info");
+    let requester = info.and_then(|info| serde_json::from_slice(info).ok());
+    requester.map_or(Cow::Borrowed(reply), |Requester { reply }| Cow::Owned(reply.into_bytes()))
 }
 
 /// The operation of a message of a fast batch.
@@ -69,6 +93,22 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reply_subject_before_an_import_counts() {
+        let block = |info: &str| format!("NATS/1.0\r\nNats-Request-Info: {info}\r\n\r\n");
+        let of = |reply: &str, info: &str| {
+            let block = block(info);
+            let reply = operation_subject(reply.as_bytes(), block.as_bytes()).into_owned();
+            String::from_utf8(reply).unwrap()
+        };
+        let info = r#"{"acc":"A","reply":"p.id.1.ok.1.0.$FI"}"#;
+        assert_eq!(of("_R_.x", info), "p.id.1.ok.1.0.$FI");
+        assert_eq!(of("_R_.x", r#"{"acc":"A"}"#), "_R_.x");
+        assert_eq!(of("_R_.x", "no JSON"), "_R_.x");
+        assert_eq!(of("_INBOX.x", info), "_INBOX.x", "the publisher has written the header");
+        assert_eq!(of("p.other.1.ok.1.0.$FI", info), "p.other.1.ok.1.0.$FI");
+    }
 
     #[test]
     fn operations_are_read_from_reply_subjects() {
