@@ -2,13 +2,13 @@
 
 use super::removals::Observed;
 use super::{Cell, Change, view};
-use crate::config::{StreamConfig, Time};
+use crate::config::{PersistMode, StreamConfig, Time};
 use crate::error::ApiError;
 use crate::outbox::{Outbox, Outgoing};
 use crate::stream::{Answer, Context, Incoming, PurgeRequest, Room, Stream};
 
 impl Cell {
-    /// Stores a message of a publisher, delivers it, and answers when it is durable.
+    /// Stores a message of a publisher, delivers it, and answers when it is durable; at once if the stream persists asynchronously.
     pub fn publish(&mut self, message: &Incoming<'_>, now: Time, room: Room, out: &mut dyn Outbox) {
         if self.answers.is_full() || self.stream.is_congested() {
             return self.refuse(message, out);
@@ -42,8 +42,10 @@ impl Cell {
         payload.clear();
         if self.stream.encode(answer, &mut payload) {
             let is_ack = matches!(answer, Answer::Ack(_) | Answer::Flow(_));
-            let position = if is_ack { self.stream.storage().position() } else { 0 };
-            self.send_at(position, (reply, &payload), is_ack.then_some(now), out);
+            // NATS 2.14: filestore.go, AsyncFlush: the message is written afterwards.
+            let waits = is_ack && self.stream.config().persist_mode == PersistMode::Default;
+            let position = if waits { self.stream.storage().position() } else { 0 };
+            self.send_at(position, (reply, &payload), waits.then_some(now), out);
         }
         self.buffer = payload;
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::config::{AckPolicy, ConsumerConfig, Retention, StreamSource};
+use crate::config::{AckPolicy, ConsumerConfig, PersistMode, Retention, StreamSource};
 use crate::limits::WAITING_ANSWER_BYTES;
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::{FileDisk, FileOptions, FileStorage, MemoryStorage, Opened};
@@ -109,6 +109,25 @@ fn nobody_learns_of_a_message_before_it_is_on_disk() {
     assert_eq!(sent.take("p1"), [r#"{"stream":"S","seq":1}"#]);
     assert_eq!(sent.take("p2"), [r#"{"stream":"S","seq":2}"#]);
     assert_eq!(sent.take("inbox"), ["p1", "p2"]);
+}
+
+#[test]
+fn only_a_stream_that_persists_asynchronously_acknowledges_before_the_message_is_on_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    let config =
+        StreamConfig { persist_mode: PersistMode::Async, ..cell.stream().config().clone() };
+    cell.update(config, NOW, Room::default(), &mut sent).unwrap();
+    add_consumer(&mut cell, &mut sent);
+    sync(&mut cell, &mut sent);
+    assert!(cell.request(b"C", (b"inbox", b"10"), NOW, &mut sent));
+    publish(&mut cell, "p1", &mut sent);
+    assert_eq!(sent.take("p1"), [r#"{"stream":"S","seq":1}"#]);
+    assert!(sent.take("inbox").is_empty(), "consumers see what no crash takes back");
+    assert_eq!(cell.sync(), Urgency::Now);
+    sync(&mut cell, &mut sent);
+    assert_eq!(sent.take("inbox"), ["p1"]);
+    assert!(sent.take("p1").is_empty(), "acknowledged once");
 }
 
 #[test]
