@@ -28,9 +28,18 @@ impl Cell {
     #[cold]
     fn refuse(&mut self, message: &Incoming<'_>, out: &mut dyn Outbox) {
         let headers = b"NATS/1.0 429 Too Many Requests\r\n\r\n";
-        let reply = message.reply;
+        let (reply, mut payload) = (message.reply, Vec::new());
         if !reply.is_empty() {
-            out.send(&Outgoing { to: reply, subject: reply, headers, ..Outgoing::default() });
+            let answer = Answer::Error(ApiError::STREAM_TOO_MANY_REQUESTS);
+            self.stream.encode(&answer, &mut payload);
+            let payload = &payload;
+            out.send(&Outgoing {
+                to: reply,
+                subject: reply,
+                headers,
+                payload,
+                ..Default::default()
+            });
         }
     }
 
