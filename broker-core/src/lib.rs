@@ -161,7 +161,7 @@ pub use headers::{HeaderMap, InvalidHeader};
 pub use interest::InterestChange;
 pub use limits::Limits;
 pub use message::{Message, RawMessage, ServerMessage};
-pub use message_trace::Encoding;
+pub use message_trace::{Encoding, StreamReport, StreamTrace};
 pub use options::Options;
 pub use security::{PeerCertificate, Security};
 pub use server_info::ServerInfo;

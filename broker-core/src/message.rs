@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 
 use crate::headers::HeaderMap;
+use crate::message_trace::StreamTrace;
 use crate::subject::Subject;
 
 /// An owned message, with the fields of async-nats.
@@ -50,6 +51,8 @@ pub struct RawMessage<'a> {
     pub(crate) shared: Option<&'a Bytes>,
     /// The client that sent it, if a handler is told.
     pub(crate) sender: Option<NonZeroU64>,
+    /// Its trace, if it is traced and goes into a stream.
+    pub(crate) trace: Option<&'a StreamTrace>,
 }
 
 impl<'a> RawMessage<'a> {
@@ -64,8 +67,8 @@ impl<'a> RawMessage<'a> {
     }
 
     pub(crate) fn from_parts(subject: &'a [u8], payload: &'a [u8]) -> Self {
-        let (body, shared, sender) = (Some(payload), None, None);
-        Self { subject, reply: &[], headers: &[], payload, body, shared, sender }
+        let (body, shared, sender, trace) = (Some(payload), None, None, None);
+        Self { subject, reply: &[], headers: &[], payload, body, shared, sender, trace }
     }
 
     /// Sets the reply subject.
@@ -119,6 +122,11 @@ impl<'a> RawMessage<'a> {
     /// Returns the payload.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
+    }
+
+    /// Returns the trace of a message to a [handler of a stream](crate::Broker::handle_as_stream), if it is traced.
+    pub fn trace(&self) -> Option<&'a StreamTrace> {
+        self.trace
     }
 
     /// Returns the payload as owned bytes: the memory of a large one is shared, a small one is copied.

@@ -4,13 +4,14 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use broker_core::account::{AccountConfig, Export, Import, Mapping, TraceDestination};
 use broker_core::auth::{Authenticator, Credentials, Decision, Grant, Permissions};
 use broker_core::{
-    Broker, Client, HeaderMap, Options, PublishError, RawMessage, Subject, SubjectFilter,
-    Subscriber,
+    Broker, Client, HeaderMap, Options, PublishError, RawMessage, StreamReport, Subject,
+    SubjectFilter, Subscriber,
 };
 use common::{Party, World};
 use futures_executor::block_on;
@@ -372,6 +373,73 @@ fn in_process_clients_and_handlers_are_traced_as_connections_are() {
     assert_eq!(traces.hops(), ["in a A ask", "eg ask"]);
     assert_eq!(traces.hops(), ["in A foo", "eg foo"]);
     assert!(all.try_next().is_some());
+}
+
+#[test]
+fn a_trace_names_the_stream_and_waits_for_its_report() {
+    let mut traces = Traces::new(None);
+    let broker = traces.world.broker.clone();
+    let waiting = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&waiting);
+    let stream = broker.handle_as_stream("A", "S", move |message, _| {
+        kept.lock().unwrap().push((message.payload().to_vec(), message.trace().cloned()));
+    });
+    stream.subscribe("foo", None).unwrap();
+    let mut a = traces.join("a", "");
+    traces.publish(&mut a, "foo", &["X: y"]);
+    assert!(waiting.lock().unwrap().pop().unwrap().1.is_none(), "it is not traced");
+
+    for (lines, is_only) in [
+        (&["Nats-Trace-Dest: may.trace.1"][..], false),
+        (&["Nats-Trace-Dest: may.trace.1", "Nats-Trace-Only: 1"], true),
+    ] {
+        assert_eq!(traces.publish(&mut a, "foo", lines), "");
+        assert!(traces.event().is_none(), "the stream has not reported");
+        let (_, trace) = waiting.lock().unwrap().pop().unwrap();
+        let trace = trace.unwrap();
+        assert_eq!(trace.is_only(), is_only);
+        let report = StreamReport { subject: "bar".into(), no_interest: true, error: None };
+        broker.report_traced(&trace, report);
+        let event = traces.event().unwrap();
+        let hop = &event["events"][1];
+        assert_eq!(hop["type"], "js");
+        assert_eq!(
+            (&hop["stream"], &hop["subject"], &hop["nointerest"]),
+            (&"S".into(), &"bar".into(), &true.into())
+        );
+        assert!(
+            hop["error"].is_null() && event["events"].as_array().unwrap().len() == 2,
+            "{event}"
+        );
+    }
+}
+
+#[test]
+fn a_trace_waits_for_each_stream_that_gets_the_message() {
+    let mut traces = Traces::new(None);
+    let broker = traces.world.broker.clone();
+    let waiting = Arc::new(Mutex::new(Vec::new()));
+    let streams = ["S", "T"].map(|name| {
+        let kept = Arc::clone(&waiting);
+        let stream = broker.handle_as_stream("A", name, move |message, _| {
+            kept.lock().unwrap().push((name, message.trace().cloned().unwrap()));
+        });
+        stream.subscribe("foo", None).unwrap();
+        stream
+    });
+    let mut a = traces.join("a", "");
+    traces.publish(&mut a, "foo", &["Nats-Trace-Dest: may.trace.1"]);
+    let waiting = std::mem::take(&mut *waiting.lock().unwrap());
+    for (at, (name, trace)) in waiting.iter().enumerate() {
+        assert!(traces.event().is_none(), "{at}");
+        let error = Some(format!("of {name}"));
+        broker.report_traced(trace, StreamReport { error, ..StreamReport::default() });
+    }
+    let event = traces.event().unwrap();
+    for hop in &event["events"].as_array().unwrap()[1..] {
+        assert_eq!(hop["error"], format!("of {}", hop["stream"].as_str().unwrap()));
+    }
+    drop(streams);
 }
 
 /// The accounts of the users `e…`, `i…` and `j…`.

@@ -196,7 +196,8 @@ impl Broker {
     where
         F: FnMut(&RawMessage<'_>, &mut HandlerContext<'_>) + Send + 'static,
     {
-        let subscription = HandlerSubscription::open(&self.shared, grant, Kind::Internal, handler);
+        let subscription =
+            HandlerSubscription::open(&self.shared, grant, Kind::Internal, None, handler);
         subscription.subscribe(filter, queue_group)?;
         Ok(subscription)
     }

@@ -5,10 +5,13 @@ use crate::auth::Grant;
 use crate::endpoint::{Kind, Scratch, Subscription};
 use crate::interest::{Interested, Matches};
 use crate::message::RawMessage;
+use crate::message_trace::{StreamReport, StreamTrace};
 use crate::random::Random;
 use crate::routing::{flush_touched, tell_answered_there};
 use crate::session::handler::{HandlerContext, HandlerSubscription};
-use crate::session::server::{has_receivers, has_service, publish_from_server};
+use crate::session::server::{
+    has_receivers, has_service, publish_awaited_event, publish_from_server,
+};
 use crate::session::server_publisher::ServerPublisher;
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::{Arc, Ordering};
@@ -161,7 +164,30 @@ impl Broker {
         F: FnMut(&RawMessage<'_>, &mut HandlerContext<'_>) + Send + 'static,
     {
         let grant = Grant::anonymous().with_account(account);
-        HandlerSubscription::open(&self.shared, grant, Kind::System, handler)
+        HandlerSubscription::open(&self.shared, grant, Kind::System, None, handler)
+    }
+
+    /// As [`Self::handle_as_server`], for the messages that a stream stores. Traces of messages name the stream, and wait for
+    /// [`Self::report_traced`]; a message that is only to be traced is passed to the handler as well, which must not store it.
+    pub fn handle_as_stream<F>(
+        &self,
+        account: &str,
+        stream: &str,
+        handler: F,
+    ) -> HandlerSubscription
+    where
+        F: FnMut(&RawMessage<'_>, &mut HandlerContext<'_>) + Send + 'static,
+    {
+        let grant = Grant::anonymous().with_account(account);
+        HandlerSubscription::open(&self.shared, grant, Kind::System, Some(stream), handler)
+    }
+
+    /// Reports what has become of a traced message in a stream. Publishes the event of the trace once it waits for nothing else. No lock may
+    /// be held that a handler locks.
+    pub fn report_traced(&self, trace: &StreamTrace, report: StreamReport) {
+        if let Some((account, trace)) = trace.clone().report(report) {
+            publish_awaited_event(&self.shared, &account, trace);
+        }
     }
 
     /// Tells one client that the server ends, so that it connects to another one. The server does not close it.

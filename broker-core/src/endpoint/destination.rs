@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::endpoint::{Endpoint, Subscription};
 use crate::error::CloseReason;
 use crate::interest::Prefetched;
-use crate::message_trace::MessageTrace;
+use crate::message_trace::{MessageTrace, StreamTrace};
 use crate::proto::Publish;
 use crate::subject::Subject;
 use crate::sync::Arc;
@@ -159,6 +159,11 @@ pub(crate) trait Destination: Send + Sync {
     /// and no delivery is in progress.
     fn run_handler(&self, _scratch: &mut Scratch) {}
 
+    /// Returns the stream that its messages go into, if they go into one: traces of messages name it.
+    fn stream(&self) -> Option<&str> {
+        None
+    }
+
     /// Sets the bound at which [`Subscription::admit`] stops; returns true if messages are still to be delivered.
     fn end_after(&self, subscription: &Subscription, max: u64) -> bool;
 
@@ -196,6 +201,8 @@ pub struct Scratch {
     expects_more: bool,
     /// The trace of the current message, if it is traced.
     message_trace: Option<Box<MessageTrace>>,
+    /// The trace of a message that is being delivered to a stream, until its queue takes it.
+    pub(crate) stream_trace: Option<Box<StreamTrace>>,
     /// The verb, subject and sid of the current run.
     pub(crate) prefix: Vec<u8>,
     spare: SpareBlocks,

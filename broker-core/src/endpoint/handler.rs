@@ -24,6 +24,7 @@ use crate::limits::{
     SHARED_PAYLOAD_MIN_BYTES,
 };
 use crate::message::RawMessage;
+use crate::message_trace::StreamTrace;
 use crate::proto::{Publish, encode};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::trace::Trace;
@@ -41,6 +42,8 @@ pub(crate) struct HandlerQueue {
     stop: AtomicBool,
     /// Messages to the handler count as delivered: not those that the server sends to itself.
     is_counted: bool,
+    /// The stream that it is the handler of.
+    stream: Option<Box<str>>,
 }
 
 #[derive(Default)]
@@ -110,6 +113,8 @@ struct Record {
     hops: u8,
     /// The client that sent the message, if [`Sending`] names one.
     sender: Option<NonZeroU64>,
+    /// The trace of a message to a stream.
+    trace: Option<Box<StreamTrace>>,
 }
 
 enum Body {
@@ -132,7 +137,13 @@ impl Record {
 impl Buffer {
     /// Appends a message of a run, whose subject may differ from the one that it was published to. Returns the memory
     /// that it takes.
-    fn push(&mut self, run: &Run<'_>, message: &Publish<'_>, hops: u8) -> usize {
+    fn push(
+        &mut self,
+        run: &Run<'_>,
+        message: &Publish<'_>,
+        hops: u8,
+        trace: Option<Box<StreamTrace>>,
+    ) -> usize {
         let (subject, shared) = (run.shown_subject(), run.shared);
         let shared = shared.filter(|_| message.body.len() >= SHARED_PAYLOAD_MIN_BYTES);
         self.text.extend_from_slice(subject);
@@ -151,6 +162,7 @@ impl Buffer {
             body,
             hops,
             sender: SENDER.get(),
+            trace,
         };
         let (_, bytes) = record.sizes();
         self.records.push(record);
@@ -175,8 +187,8 @@ impl Buffer {
             Body::Shared(bytes) => (&bytes[..], Some(bytes)),
         };
         let (headers, payload) = body.split_at_checked(record.header_len)?;
-        let (body, sender) = (Some(body), record.sender);
-        let message = RawMessage { subject, reply, headers, payload, body, shared, sender };
+        let (body, sender, trace) = (Some(body), record.sender, record.trace.as_deref());
+        let message = RawMessage { subject, reply, headers, payload, body, shared, sender, trace };
         Some((message, record.hops, bytes))
     }
 
@@ -210,8 +222,9 @@ impl Runner {
 }
 
 impl HandlerQueue {
-    pub(crate) fn new(is_counted: bool) -> Self {
-        Self { state: Mutex::default(), stop: AtomicBool::new(false), is_counted }
+    pub(crate) fn new(is_counted: bool, stream: Option<&str>) -> Self {
+        let stream = stream.map(Into::into);
+        Self { state: Mutex::default(), stop: AtomicBool::new(false), is_counted, stream }
     }
 
     /// Sets the handler, once, before anything is delivered.
@@ -255,7 +268,7 @@ impl HandlerQueue {
         };
         let mut state = self.state.lock();
         if state.is_open {
-            state.append(&run, 1);
+            state.append(&run, 1, &mut None);
             self.claim(&mut state, endpoint, scratch);
         }
     }
@@ -321,14 +334,15 @@ impl State {
         run.messages[..count].iter().take_while(fits).count()
     }
 
-    fn append(&mut self, run: &Run<'_>, count: usize) {
+    /// Appends messages. Takes the trace of the first one, if there is room for it.
+    fn append(&mut self, run: &Run<'_>, count: usize, trace: &mut Option<Box<StreamTrace>>) {
         let hops = HOPS.get();
         let room = if hops < HANDLER_HOPS { self.room_for(run, count) } else { 0 };
         self.counts.dropped += (count - room) as u64;
         for message in &run.messages[..room] {
             self.counts.messages += 1;
             self.counts.bytes += message.body.len() as u64;
-            let bytes = self.queue.push(run, message, hops);
+            let bytes = self.queue.push(run, message, hops, trace.take());
             self.pending.add(bytes);
         }
     }
@@ -363,7 +377,7 @@ impl Destination for HandlerQueue {
             return Accepted::NOTHING;
         }
         let admitted = subscription.admit(run.messages.len());
-        state.append(run, admitted.count);
+        state.append(run, admitted.count, &mut scratch.stream_trace);
         if state.pending.messages > 0 {
             self.claim(&mut state, &subscription.endpoint, scratch);
         }
@@ -407,6 +421,10 @@ impl Destination for HandlerQueue {
             scratch.flush_queues();
             next = self.end_turn(runner, handled, panics);
         }
+    }
+
+    fn stream(&self) -> Option<&str> {
+        self.stream.as_deref()
     }
 
     fn end_after(&self, subscription: &Subscription, max: u64) -> bool {

@@ -44,6 +44,18 @@ pub(crate) enum Hop {
         from: String,
         to: String,
     },
+    /// It goes into a stream.
+    #[serde(rename = "js")]
+    JetStream {
+        ts: Timestamp,
+        stream: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        subject: String,
+        #[serde(rename = "nointerest", skip_serializing_if = "std::ops::Not::not")]
+        no_interest: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
     /// It has left the server, or could not.
     #[serde(rename = "eg")]
     Egress {

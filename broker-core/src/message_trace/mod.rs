@@ -5,9 +5,12 @@
 //! notes its hop there. Messages without a trace take another path, which asks for none.
 // NATS 2.14: msgtrace.go.
 
+mod awaited;
 mod encoding;
 mod event;
 
+use awaited::Awaited;
+pub use awaited::{StreamReport, StreamTrace};
 pub use encoding::Encoding;
 pub(crate) use event::{Hop, NotDelivered};
 
@@ -46,6 +49,8 @@ pub(crate) struct MessageTrace {
     /// The place of the server that the next egress leads to.
     next_hop: String,
     hops: Vec<Hop>,
+    /// The reports of streams that the event waits for; `None` if the message goes to no stream.
+    awaited: Option<Arc<Awaited>>,
 }
 
 /// The traced message.
@@ -106,6 +111,7 @@ impl MessageTrace {
             next_hop: String::new(),
             request: Request { header, msgsize: size },
             hops: vec![ingress],
+            awaited: None,
         }
     }
 

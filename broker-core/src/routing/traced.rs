@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::endpoint::{Kind, Link, Run, Scratch, Sender, Subscription};
 use crate::header_block;
 use crate::interest::{Interested, Matches};
-use crate::message_trace::{MessageTrace, NotDelivered};
+use crate::message_trace::{MessageTrace, NotDelivered, StreamReport};
 use crate::proto::Publish;
 use crate::random::Random;
 use crate::reserved::TRACE_HOP;
@@ -123,10 +123,19 @@ fn attempt(
     if !is_eligible(subscription, from, run.subject) {
         return Err(reason(subscription, from));
     }
-    if scratch.message_trace().is_some_and(|trace| trace.is_only()) {
+    if let Some(stream) = subscription.endpoint.destination.stream().filter(|_| is_traced) {
+        let stream_trace = scratch.message_trace().map(|trace| trace.note_stream(stream));
+        scratch.stream_trace = stream_trace.map(Box::new);
+    } else if scratch.message_trace().is_some_and(|trace| trace.is_only()) {
         return Ok(());
     }
-    if deliver_to(account, subscription, run, may_refuse, scratch) > 0 {
+    let delivered = deliver_to(account, subscription, run, may_refuse, scratch);
+    if let Some(refused) = scratch.stream_trace.take() {
+        // The publisher has not done its part, so that the event does not leave yet.
+        let error = Some("The queue of the stream is full".to_owned());
+        refused.report(StreamReport { error, ..StreamReport::default() });
+    }
+    if delivered > 0 {
         return Ok(());
     }
     Err(match (has_ended(subscription), may_refuse) {

@@ -27,7 +27,7 @@ pub(super) fn ask(
     let clock = Arc::clone(&shared.clock);
     let mut waiting = Some(Waiting { open, answer, judge, since: scratch.now() });
     let subscription =
-        HandlerSubscription::open(shared, grant, Kind::System, move |message, context| {
+        HandlerSubscription::open(shared, grant, Kind::System, None, move |message, context| {
             // NATS 2.14: without a service the client waits until its time is over.
             if is_no_responders(message) {
                 return;

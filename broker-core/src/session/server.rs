@@ -85,23 +85,11 @@ pub(super) fn publish_event(
     services: &mut Option<Box<ServiceState>>,
     scratch: &mut Scratch,
 ) {
-    let (subject, encoding) = (trace.destination().to_vec(), trace.encoding());
-    let payload = encoding.encode(trace.into_json(&shared.server_info()));
-    let headers =
-        encoding.name().map(|name| header_block::set(b"", b"Content-Encoding", name.as_bytes()));
-    let headers = headers.unwrap_or_default();
-    let message = RawMessage {
-        subject: &subject,
-        reply: b"",
-        headers: &headers,
-        payload: &payload,
-        body: None,
-        shared: None,
-        sender: None,
-    };
+    let Some(trace) = trace.end(&account.name) else { return };
+    let event = Event::of(shared, trace);
     let mut matches = Matches::default();
-    account.interest.collect(&subject, &mut matches);
-    with_run(&message, |run| {
+    account.interest.collect(&event.subject, &mut matches);
+    with_run(&event.message(), |run| {
         deliver(account, SERVER, run, &matches, random, scratch, |_, _| ());
         if !matches.services().is_empty() {
             let state = services.get_or_insert_default();
@@ -109,6 +97,43 @@ pub(super) fn publish_event(
             pass_to_services(account, run, &matches, &mut requesting);
         }
     });
+}
+
+/// Publishes the event of a trace that has waited for streams, in the account of the sender of the message.
+pub(crate) fn publish_awaited_event(shared: &Shared, account: &str, trace: MessageTrace) {
+    if let Some(account) = shared.known_account(account) {
+        publish_from_server(shared, &account, &Event::of(shared, trace).message());
+    }
+}
+
+/// The event of a trace as a message.
+struct Event {
+    subject: Vec<u8>,
+    headers: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Event {
+    fn of(shared: &Shared, trace: MessageTrace) -> Self {
+        let (subject, encoding) = (trace.destination().to_vec(), trace.encoding());
+        let payload = encoding.encode(trace.into_json(&shared.server_info()));
+        let name = encoding.name();
+        let headers = name.map(|name| header_block::set(b"", b"Content-Encoding", name.as_bytes()));
+        Self { subject, headers: headers.unwrap_or_default(), payload }
+    }
+
+    fn message(&self) -> RawMessage<'_> {
+        RawMessage {
+            subject: &self.subject,
+            reply: b"",
+            headers: &self.headers,
+            payload: &self.payload,
+            body: None,
+            shared: None,
+            sender: None,
+            trace: None,
+        }
+    }
 }
 
 /// Calls `deliver` with a message as a run.

@@ -1,5 +1,7 @@
 //! Messages: publishing, removing, reading.
 
+use broker_core::StreamReport;
+
 use super::removals::Observed;
 use super::{Cell, Change, view};
 use crate::config::{PersistMode, StreamConfig, Time};
@@ -10,17 +12,51 @@ use crate::stream::{Answer, Context, Incoming, PurgeRequest, Room, Stream};
 impl Cell {
     /// Stores a message of a publisher, delivers it, and answers when it is durable; at once if the stream persists asynchronously.
     pub fn publish(&mut self, message: &Incoming<'_>, now: Time, room: Room, out: &mut dyn Outbox) {
+        let publish =
+            |stream: &mut Stream, context: &mut Context<'_>| (stream.publish(message, context), ());
+        if self.publish_by(publish, message, now, room, out).is_none() {
+            self.refuse(message, out);
+        }
+    }
+
+    /// As [`Self::publish`], for a message whose way is traced. Returns what has become of it. If it is `only` traced, it is not stored.
+    pub fn publish_traced(
+        &mut self,
+        (message, only): (&Incoming<'_>, bool),
+        now: Time,
+        room: Room,
+        out: &mut dyn Outbox,
+    ) -> StreamReport {
+        let publish = |stream: &mut Stream, context: &mut Context<'_>| {
+            stream.publish_traced(message, only, context)
+        };
+        self.publish_by(publish, message, now, room, out).unwrap_or_else(|| {
+            self.refuse(message, out);
+            let error = Some("Too Many Requests".to_owned());
+            StreamReport { error, ..StreamReport::default() }
+        })
+    }
+
+    /// Returns `None` if too many acknowledgements wait for the disk.
+    fn publish_by<R>(
+        &mut self,
+        publish: impl FnOnce(&mut Stream, &mut Context<'_>) -> (Answer, R),
+        message: &Incoming<'_>,
+        now: Time,
+        room: Room,
+        out: &mut dyn Outbox,
+    ) -> Option<R> {
         if self.answers.is_full() || self.stream.is_congested() {
-            return self.refuse(message, out);
+            return None;
         }
         let before = self.stream.state().last_sequence;
-        let answer =
-            self.with_stream(now, room, out, |stream, context| stream.publish(message, context));
+        let (answer, result) = self.with_stream(now, room, out, publish);
         self.settle(before, Some(message.subject));
         self.answer_publisher(message.reply, &answer, now, out);
         let deadline = self.stream.deadline();
         self.wake_by(deadline);
         self.run(now, out);
+        Some(result)
     }
 
     /// Answers that too many acknowledgements wait for the disk.

@@ -33,9 +33,13 @@ pub(super) struct Subscriptions {
 
 impl Subscriptions {
     /// Opens the handlers, without subscriptions yet.
-    pub(super) fn open(broker: &Broker, account: &str, unit: &Weak<dyn Receiver>) -> Self {
+    pub(super) fn open(
+        broker: &Broker,
+        (account, stream): (&str, &str),
+        unit: &Weak<dyn Receiver>,
+    ) -> Self {
         let of_messages = Weak::clone(unit);
-        let messages = broker.handle_as_server(account, move |message, context| {
+        let messages = broker.handle_as_stream(account, stream, move |message, context| {
             if let Some(unit) = of_messages.upgrade() {
                 unit.publish(message, context.scratch());
             }

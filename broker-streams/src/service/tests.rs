@@ -105,6 +105,30 @@ fn a_stream_whose_store_fails_is_not_healthy_until_it_is_stored_again() {
 }
 
 #[test]
+fn the_trace_of_a_message_tells_what_its_stream_has_done() {
+    let world = World::new();
+    world.create("A");
+    let client = world.broker.client();
+    let mut traces = block_on(client.subscribe("t")).unwrap();
+    let mut hop = |lines: &[(&'static str, &'static str)]| {
+        let headers: HeaderMap = lines.iter().copied().chain([("Nats-Trace-Dest", "t")]).collect();
+        block_on(client.publish_with_headers("A.x", headers, "x".into())).unwrap();
+        let event = block_on(traces.next()).unwrap();
+        let event: serde_json::Value = serde_json::from_slice(&event.payload).unwrap();
+        let mut hop = event["events"][1].clone();
+        assert!(hop.as_object_mut().unwrap().remove("ts").is_some());
+        hop.to_string()
+    };
+    let stored = r#"{"stream":"A","subject":"A.x","type":"js"}"#;
+    assert_eq!(hop(&[]), stored);
+    assert_eq!(hop(&[("Nats-Trace-Only", "true")]), stored);
+    let refused = r#"{"error":"last sequence mismatch: 9 vs 1","stream":"A","type":"js"}"#;
+    assert_eq!(hop(&[("Nats-Expected-Last-Sequence", "9")]), refused);
+    world.publish("A.x", 1);
+    assert_eq!(world.request("$JS.API.STREAM.INFO.A", "")["state"]["messages"], 2);
+}
+
+#[test]
 fn consumers_are_acknowledged_by_both_forms_of_subjects() {
     for (ack_form, prefix) in [(AckForm::Short, "$JS.ACK.A.c."), (AckForm::Long, "$JS.ACK._.")] {
         let world = World::with(Options { ack_form, ..Options::default() });

@@ -103,7 +103,7 @@ impl Unit {
         *lock(&unit.subscriptions) = Some({
             let receiver: Weak<Self> = Arc::downgrade(&unit);
             let receiver: Weak<dyn Receiver> = receiver;
-            Subscriptions::open(&server.broker, account, &receiver)
+            Subscriptions::open(&server.broker, (account, &unit.config().name), &receiver)
         });
         if unit.config().storage == StorageType::File {
             let weak: Weak<Self> = Arc::downgrade(&unit);
@@ -275,6 +275,14 @@ impl Due {
 impl Receiver for Unit {
     fn publish(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
         let incoming = incoming(message);
+        if let Some(trace) = message.trace() {
+            let of = (&incoming, trace.is_only());
+            let publish = |cell: &mut Cell, Now { time, room }, out: &mut dyn Outbox| {
+                cell.publish_traced(of, time, room, out)
+            };
+            let report = self.call(scratch, publish);
+            return self.server.broker.report_traced(trace, report);
+        }
         self.call(scratch, |cell, now, out| cell.publish(&incoming, now.time, now.room, out));
     }
 

@@ -2,14 +2,9 @@
 
 use std::borrow::Cow;
 
-use broker_core::header_block;
-
 use super::Incoming;
 use super::fields::Fields;
 use crate::config::Time;
-
-/// The value by which servers do not trace a message.
-const TRACE_DISABLED: &[u8] = b"trace disabled";
 
 /// A message on its way into the store, as changed so far.
 pub(super) struct Draft<'a> {
@@ -30,15 +25,9 @@ impl<'a> Draft<'a> {
     /// Creates a draft of a message of a publisher; `headers` as it is to be stored.
     pub(super) fn new(message: &Incoming<'a>, headers: &'a [u8]) -> Self {
         let fields = Fields::read(headers);
-        let is_traced = fields.trace_destination.is_some_and(|to| to != TRACE_DISABLED);
         Self {
             subject: Cow::Borrowed(message.subject),
-            // Otherwise each delivery to a consumer would be traced where it is routed to.
-            // NATS 2.14: stream.go processInboundJetStreamMsg.
-            headers: match is_traced {
-                true => header_block::set(headers, b"Nats-Trace-Dest", TRACE_DISABLED).into(),
-                false => Cow::Borrowed(headers),
-            },
+            headers: Cow::Borrowed(headers),
             payload: Cow::Borrowed(message.payload),
             fields,
             is_sourced: false,

@@ -33,7 +33,6 @@ pub(super) struct Fields<'a> {
     pub schedule_next: Option<&'a [u8]>,
     pub scheduler: Option<&'a [u8]>,
     pub request_info: Option<&'a [u8]>,
-    pub trace_destination: Option<&'a [u8]>,
 }
 
 impl<'a> Fields<'a> {
@@ -89,7 +88,6 @@ impl<'a> Fields<'a> {
             b"Schedule-Next" => &mut self.schedule_next,
             b"Scheduler" => &mut self.scheduler,
             b"Request-Info" => &mut self.request_info,
-            b"Trace-Dest" => &mut self.trace_destination,
             _ => return None,
         })
     }

@@ -24,6 +24,7 @@ mod source;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod update;
 mod waiting;
 

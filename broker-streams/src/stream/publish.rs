@@ -43,6 +43,11 @@ impl Stream {
     ) -> Answer {
         self.transform(draft);
         let stored = self.check(draft, context.now).and_then(|()| Ok(self.commit(draft, context)?));
+        self.answer_of(stored, draft)
+    }
+
+    /// Returns the answer about a message that was stored with a sequence, or not.
+    pub(super) fn answer_of(&self, stored: Result<u64, Refusal>, draft: &Draft<'_>) -> Answer {
         match stored {
             Ok(sequence) => {
                 let value = self.config.allow_message_counter;

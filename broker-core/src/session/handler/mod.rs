@@ -26,13 +26,20 @@ pub struct HandlerSubscription {
 }
 
 impl HandlerSubscription {
-    pub(crate) fn open<F>(shared: &Arc<Shared>, grant: Grant, kind: Kind, function: F) -> Self
+    /// Opens a handler. `stream`: that of which it is the handler.
+    pub(crate) fn open<F>(
+        shared: &Arc<Shared>,
+        grant: Grant,
+        kind: Kind,
+        stream: Option<&str>,
+        function: F,
+    ) -> Self
     where
         F: FnMut(&RawMessage<'_>, &mut HandlerContext<'_>) + Send + 'static,
     {
         // NATS 2.14: client.go deliverMsg counts no message to a callback of the server.
         let is_of_server = kind == Kind::System || grant.account == shared.system_account;
-        let queue = Arc::new(HandlerQueue::new(!is_of_server));
+        let queue = Arc::new(HandlerQueue::new(!is_of_server, stream));
         let (member, publisher) = join(shared, Arc::clone(&queue) as Arc<_>, kind, grant);
         let member = Arc::new(member);
         let link = Link::new(Arc::clone(shared), Arc::clone(&member), &queue, publisher);
@@ -124,11 +131,16 @@ mod tests {
             let published = Arc::new(Mutex::new(None));
             let noted = Arc::clone(&published);
             let [to, reply] = ["to", "$JS.ACK.1"].map(|text| Subject::parse(text).unwrap());
-            let handler =
-                HandlerSubscription::open(&shared, Grant::anonymous(), kind, move |_, context| {
+            let handler = HandlerSubscription::open(
+                &shared,
+                Grant::anonymous(),
+                kind,
+                None,
+                move |_, context| {
                     let message = RawMessage::new(&to, b"").with_reply(&reply);
                     *noted.lock() = Some(context.publish(&message));
-                });
+                },
+            );
             handler.subscribe("ask", None).unwrap();
             assert_eq!(handler.subscribe("ask", Some("_sys_")).is_ok(), is_allowed);
             let client = Client::new(Arc::clone(&shared), Grant::anonymous());
@@ -147,7 +159,7 @@ mod tests {
         for (account, counted) in [("$SYS", 0), ("$G", 3)] {
             let grant = Grant::anonymous().with_account(account);
             let handler =
-                HandlerSubscription::open(&shared, grant.clone(), Kind::Internal, |_, _| ());
+                HandlerSubscription::open(&shared, grant.clone(), Kind::Internal, None, |_, _| ());
             handler.subscribe("a", None).unwrap();
             let client = Client::new(Arc::clone(&shared), grant);
             futures_executor::block_on(client.publish("a", "abc".into())).unwrap();

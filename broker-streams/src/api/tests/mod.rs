@@ -89,6 +89,8 @@ macro_rules! dialogues {
                 "imports",
                 "messages_in_files",
                 "reported",
+                "traces",
+                "traces_by_account",
             ];
             played.extend(others.map(str::to_owned));
             assert_eq!(files, played);

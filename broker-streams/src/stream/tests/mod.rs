@@ -8,6 +8,7 @@ mod publish;
 mod retention;
 mod schedule;
 mod source;
+mod traced;
 mod transform;
 
 use super::*;

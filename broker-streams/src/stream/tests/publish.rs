@@ -11,17 +11,6 @@ fn a_message_is_stored_and_acknowledged() {
 }
 
 #[test]
-fn a_traced_message_is_stored_as_one_that_is_not() {
-    let mut bench = Bench::new(StreamConfig::default());
-    bench.publish("a", "Nats-Trace-Dest: to|X: y", "1");
-    let headers = "NATS/1.0\r\nX: y\r\nNats-Trace-Dest: trace disabled\r\n\r\n";
-    assert_eq!(bench.message(1), (headers.into(), "1".into()));
-    bench.publish("a", "Nats-Trace-Dest: trace disabled|X: y", "1");
-    let headers = "NATS/1.0\r\nNats-Trace-Dest: trace disabled\r\nX: y\r\n\r\n";
-    assert_eq!(bench.message(2).0, headers);
-}
-
-#[test]
 fn an_acknowledgement_names_the_domain() {
     let options = Options { domain: "hub".into(), ..Options::default() };
     let storage = Box::new(MemoryStorage::new());
