@@ -2,6 +2,7 @@
 
 mod damage;
 mod encryption;
+mod summaries;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
