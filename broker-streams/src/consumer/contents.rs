@@ -48,8 +48,9 @@ impl Consumer {
     // NATS 2.14: stream.go purgeLocked, consumer.go purge.
     pub fn cleared(&mut self, view: View<'_>, subject: Option<&SubjectFilter>) -> bool {
         let state = view.storage.state();
+        let is_wider = subject.is_some_and(|subject| !self.is_within(subject));
         let start = match subject {
-            Some(subject) if self.is_within(subject) => {
+            Some(subject) if !is_wider => {
                 let filters = Filters::new(vec![subject.clone()]);
                 view.storage.next_match(&filters, 0).unwrap_or(state.last_sequence + 1)
             }
@@ -62,6 +63,9 @@ impl Consumer {
                 self.last_ones = None;
             }
         }
+        let before = self.floor;
+        let gone = self.pending.iter().take_while(|pending| pending.sequence < start);
+        let delivery = gone.map(|pending| pending.delivery).max().unwrap_or_default();
         self.settle_missing(view);
         // A purge sends no advisory for each unacknowledged message.
         self.removed.clear();
@@ -75,6 +79,15 @@ impl Consumer {
             self.stored.floor = self.stored.delivered;
             self.again.clear();
             self.changes.whole();
+        } else if !is_wider && before.sequence < start {
+            // NATS 2.14: consumer.go purge, consumerFileStore.Update: messages that were acknowledged before others do not count until the
+            // next acknowledgement, unless the floor that is stored would move back.
+            let sequence = start.saturating_sub(1);
+            self.floor = Point { delivery: before.delivery.max(delivery), sequence };
+            if sequence >= self.stored.floor.sequence {
+                self.stored.floor = self.floor;
+            }
+            self.changes.note();
         }
         self.recount(view);
         self.timers.is_woken

@@ -3,8 +3,7 @@
 use broker_core::SubjectFilter;
 use serde::Deserialize;
 
-use super::limits::REMOVED_ONE_BY_ONE;
-use super::{Consumers, Context, NoConsumers, Stream, store_error};
+use super::{Context, NoConsumers, Stream, store_error};
 use crate::error::ApiError;
 use crate::filters::Filters;
 use crate::store::StorageError;
@@ -54,25 +53,21 @@ impl Stream {
         if self.config.sealed {
             return Err(ApiError::stream_purge_failed("sealed stream"));
         }
-        let purged = self.purge_selected(request, context);
+        let purged = self.purge_selected(request);
         // Also without such messages: consumers of these subjects start behind them, and behind all that are purged.
         context.consumers.cleared(request.subject.as_bytes());
         purged.map_err(ApiError::stream_purge_failed)
     }
 
     // NATS 2.14: memstore.go PurgeEx.
-    fn purge_selected(
-        &mut self,
-        request: &PurgeRequest,
-        context: &mut Context<'_>,
-    ) -> Result<u64, StorageError> {
+    fn purge_selected(&mut self, request: &PurgeRequest) -> Result<u64, StorageError> {
         let is_all = matches!(request.subject.as_str(), "" | ">");
         match request.sequence {
             1 => Ok(0),
             0 if is_all && request.keep == 0 => self.discard_before(self.state().last_sequence + 1),
-            0 => self.purge_matching(request, u64::MAX, context),
+            0 => self.purge_matching(request, u64::MAX),
             sequence if is_all => self.compact(sequence),
-            sequence => self.purge_matching(request, sequence, context),
+            sequence => self.purge_matching(request, sequence),
         }
     }
 
@@ -85,12 +80,7 @@ impl Stream {
     }
 
     /// Removes the messages before a sequence that a filter selects, except the last ones that are kept.
-    fn purge_matching(
-        &mut self,
-        request: &PurgeRequest,
-        end: u64,
-        context: &mut Context<'_>,
-    ) -> Result<u64, StorageError> {
+    fn purge_matching(&mut self, request: &PurgeRequest, end: u64) -> Result<u64, StorageError> {
         let filters = match request.subject.as_str() {
             "" => Filters::default(),
             // The API refuses an invalid filter; a subject of the store that is none selects nothing.
@@ -101,16 +91,14 @@ impl Stream {
         };
         let selected = self.storage.count(&filters, 0, false);
         let most = selected.saturating_sub(request.keep);
-        let is_bulk = most > REMOVED_ONE_BY_ONE;
+        // Consumers are told of all at once: what they make of it depends on which messages go together.
         let mut nobody = NoConsumers;
         let (mut removed, mut next) = (0, 0);
         while removed < most
             && let Some(sequence) = self.storage.next_match(&filters, next)
             && sequence < end
         {
-            let consumers =
-                if is_bulk { &mut nobody as &mut dyn Consumers } else { &mut *context.consumers };
-            removed += u64::from(self.remove_message(sequence, false, consumers)?);
+            removed += u64::from(self.remove_message(sequence, false, &mut nobody)?);
             next = sequence + 1;
         }
         Ok(removed)

@@ -88,6 +88,7 @@ macro_rules! dialogues {
                 "fast_imported",
                 "imports",
                 "messages_in_files",
+                "purges",
                 "reported",
                 "traces",
                 "traces_by_account",

@@ -127,6 +127,42 @@ fn a_purge_moves_consumers_behind_what_was_removed() {
 }
 
 #[test]
+fn a_start_behind_the_last_message_outlives_a_restart() {
+    let config = ConsumerConfig {
+        deliver_policy: DeliverPolicy::ByStartSequence,
+        start_sequence: 6,
+        ..pull_config()
+    };
+    let mut bench = Bench::new(config, &["a", "b"]);
+    bench.restart();
+    let info = bench.info();
+    assert_eq!((info.delivered.stream, info.ack_floor.stream, info.num_pending), (5, 5, 0));
+    bench.publish(&["c", "d", "e", "f"]);
+    bench.request("r", "10");
+    assert_eq!(bench.sent()[0].numbers(), (1, 6, 1, 0));
+}
+
+/// As nats-server 2.14.5: `tests/interop/streams/dialogues/purges.txt`.
+#[test]
+fn a_purge_moves_the_floor_by_what_it_removes() {
+    let mut bench = Bench::new(pull_config(), &["a"; 8]);
+    bench.request("r", "5");
+    let sent = bench.sent();
+    bench.ack(&sent[1], "+ACK");
+    bench.ack(&sent[2], "+ACK");
+    let mut purge = |before: u64| {
+        bench.storage.remove_before(before).unwrap();
+        bench.clear(None);
+        let info = bench.info();
+        (info.ack_floor.consumer, info.ack_floor.stream, info.num_ack_pending)
+    };
+    assert_eq!(purge(2), (3, 3, 2), "two of the others are acknowledged");
+    assert_eq!(purge(4), (1, 3, 2), "both are removed, and neither was pending");
+    assert_eq!(purge(5), (4, 4, 1));
+    assert_eq!(purge(9), (5, 8, 0));
+}
+
+#[test]
 fn a_purge_of_one_subject_leaves_others() {
     let mut bench = Bench::new(pull_config(), &["a", "b", "a", "b"]);
     bench.request("r", "2");

@@ -59,7 +59,7 @@ fn a_message_replaces_those_before_it() {
     subjects(&mut bench, "a b a");
     assert_eq!(bench.publish("a", "Nats-Rollup: SUB", ""), ack(4));
     assert_eq!(bench.sequences(), [2, 4]);
-    assert_eq!(bench.told.removed, [(1, "a".into()), (3, "a".into())]);
+    assert_eq!((bench.told.removed.len(), bench.told.cleared), (0, 1), "both at once");
     assert_eq!(bench.publish("c", "Nats-Rollup: all", ""), ack(5));
     assert_eq!(bench.sequences(), [5]);
     let invalid = refused(ApiError::stream_rollup_failed("rollup value invalid: \\\"x\\\""));
