@@ -90,7 +90,7 @@ impl Call<'_> {
         self.host.with_stream(stream, &mut |cell, room, out| {
             result = act.take().map(|act| act(cell, room, out));
         });
-        result.unwrap_or(Err(ApiError::STREAM_NOT_FOUND))
+        result.unwrap_or_else(|| Err(self.host.not_served(stream)))
     }
 
     /// Sends an answer.

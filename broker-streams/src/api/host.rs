@@ -86,6 +86,11 @@ pub trait Host {
     /// Returns the configuration of a stream.
     fn stream_config(&self, name: &str) -> Option<Arc<StreamConfig>>;
 
+    /// Returns the error of a request to a stream that is not served: there is none of that name, or its files cannot be read.
+    fn not_served(&self, _name: &str) -> ApiError {
+        ApiError::STREAM_NOT_FOUND
+    }
+
     /// Calls `act` with a stream, the room that its messages have, and where messages leave to. Returns false if there is no such
     /// stream.
     fn with_stream(

@@ -208,7 +208,7 @@ fn check_update(call: &mut Call<'_>, name: &str) -> Result<StreamConfig, ApiErro
     if config.name != name {
         return Err(ApiError::STREAM_MISMATCH);
     }
-    let old = call.host.stream_config(name).ok_or(ApiError::STREAM_NOT_FOUND)?;
+    let old = call.host.stream_config(name).ok_or_else(|| call.host.not_served(name))?;
     version::set_stream_level(&mut config);
     let config = check_config(call, Some(&old), &config, &limits, pedantic)?;
     check_more_bytes(call, &old, &config, &limits)?;
@@ -252,7 +252,7 @@ fn try_delete(call: &mut Call<'_>, name: &str) -> Result<Success, ApiError> {
     call.check_empty()?;
     match call.host.delete_stream(name, call.now)? {
         true => Ok(Success::YES),
-        false => Err(ApiError::STREAM_NOT_FOUND),
+        false => Err(call.host.not_served(name)),
     }
 }
 

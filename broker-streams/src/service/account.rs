@@ -289,6 +289,15 @@ impl Account {
         read(&self.units).values().cloned().collect()
     }
 
+    /// Refuses a request to a stream whose files could not be read at the start. A new stream of its name would take their place.
+    // NATS 2.14: jetstream.go offlineReason.
+    fn check_files(&self, name: &str) -> Result<(), ApiError> {
+        match lock(&self.unrecovered).contains(name) {
+            true => Err(ApiError::stream_offline_reason("its files cannot be read")),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn unit(&self, name: &str) -> Option<Arc<Unit>> {
         read(&self.units).get(name).cloned()
     }
@@ -419,6 +428,10 @@ impl Host for AccountHost<'_> {
         self.account.unit(name).map(|unit| unit.config())
     }
 
+    fn not_served(&self, name: &str) -> ApiError {
+        self.account.check_files(name).err().unwrap_or(ApiError::STREAM_NOT_FOUND)
+    }
+
     fn with_stream(
         &mut self,
         name: &str,
@@ -434,6 +447,7 @@ impl Host for AccountHost<'_> {
 
     fn create_stream(&mut self, config: StreamConfig, now: Time) -> Result<(), ApiError> {
         let account = self.account;
+        account.check_files(&config.name)?;
         let _claim = account.claims.stream(&config, ApiError::STREAM_NAME_EXIST)?;
         let storage: Box<dyn Storage> = match config.storage {
             StorageType::Memory => Box::new(MemoryStorage::new()),
@@ -471,7 +485,7 @@ impl Host for AccountHost<'_> {
         snapshot: &SnapshotRequest,
         request: &ApiRequest<'_>,
     ) -> Result<(), ApiError> {
-        let unit = self.account.unit(name).ok_or(ApiError::STREAM_NOT_FOUND)?;
+        let unit = self.account.unit(name).ok_or_else(|| self.not_served(name))?;
         let account = self.account.me.upgrade().ok_or(ApiError::NOT_ENABLED_FOR_ACCOUNT)?;
         let account: Arc<dyn backups::Home> = account;
         backups::start_snapshot(&account, &unit, snapshot, request)
@@ -482,6 +496,7 @@ impl Host for AccountHost<'_> {
         config: StreamConfig,
         request: &ApiRequest<'_>,
     ) -> Result<String, ApiError> {
+        self.account.check_files(&config.name)?;
         let account = self.account.me.upgrade().ok_or(ApiError::NOT_ENABLED_FOR_ACCOUNT)?;
         let account: Arc<dyn backups::Home> = account;
         backups::start_restore(&account, config, request)

@@ -105,6 +105,40 @@ fn a_stream_whose_store_fails_is_not_healthy_until_it_is_stored_again() {
 }
 
 #[test]
+fn the_files_of_a_stream_that_cannot_be_read_stay() {
+    let world = World::new();
+    world.create("A");
+    world.publish("A.x", 3);
+    let World { broker, streams, _directory: directory } = world;
+    drop(streams);
+    let path = directory.path().join("natsd/$G/A/0000000000000001.log");
+    let mut damaged = std::fs::read(&path).unwrap();
+    // Within the configuration, which is the first record.
+    damaged[100..200].fill(0xff);
+    std::fs::write(&path, &damaged).unwrap();
+    let options = Options { directory: Some(directory.path().to_owned()), ..Options::default() };
+    let streams = Streams::start(&broker, options).unwrap();
+    let world = World { broker, streams, _directory: directory };
+    let config = r#"{"name":"A","subjects":["A.>"]}"#;
+    for (subject, request) in [
+        ("STREAM.INFO.A", ""),
+        ("STREAM.CREATE.A", config),
+        ("STREAM.UPDATE.A", config),
+        ("STREAM.PURGE.A", ""),
+        ("STREAM.DELETE.A", ""),
+        ("STREAM.SNAPSHOT.A", r#"{"deliver_subject":"to"}"#),
+        ("STREAM.RESTORE.A", &format!(r#"{{"config":{config},"state":{{}}}}"#)),
+    ] {
+        let answer = world.request(&format!("$JS.API.{subject}"), request);
+        assert_eq!(answer["error"]["err_code"], 10194, "{subject}: {answer}");
+    }
+    let kept = std::fs::read(&path).unwrap();
+    assert!(kept.len() > 500 && damaged.starts_with(&kept), "only free space is given back");
+    world.create("B");
+    assert_eq!(world.request("$JS.API.STREAM.INFO.C", "")["error"]["err_code"], 10059);
+}
+
+#[test]
 fn the_trace_of_a_message_tells_what_its_stream_has_done() {
     let world = World::new();
     world.create("A");
