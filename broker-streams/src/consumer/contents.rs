@@ -47,6 +47,9 @@ impl Consumer {
     /// [`Self::deliver`] can deliver more.
     // NATS 2.14: stream.go purgeLocked, consumer.go purge.
     pub fn cleared(&mut self, view: View<'_>, subject: Option<&SubjectFilter>) -> bool {
+        if subject.is_some_and(|subject| !self.is_concerned_by(subject)) {
+            return self.timers.is_woken;
+        }
         let state = view.storage.state();
         let is_wider = subject.is_some_and(|subject| !self.is_within(subject));
         let start = match subject {
@@ -91,6 +94,12 @@ impl Consumer {
         }
         self.recount(view);
         self.timers.is_woken
+    }
+
+    /// Returns true if `subject` selects messages that this consumer selects too.
+    fn is_concerned_by(&self, subject: &SubjectFilter) -> bool {
+        self.filters.is_all()
+            || self.filters.as_slice().iter().any(|filter| filter.overlaps(subject))
     }
 
     /// Returns true if `subject` selects all messages of a filter of this consumer.

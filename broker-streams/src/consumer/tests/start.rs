@@ -163,6 +163,18 @@ fn a_purge_moves_the_floor_by_what_it_removes() {
 }
 
 #[test]
+fn a_purge_of_other_subjects_leaves_a_consumer_as_it_is() {
+    let config = ConsumerConfig { filter_subject: "b".into(), ..pull_config() };
+    let mut bench = Bench::new(config, &["a", "b"]);
+    bench.storage.remove(1, false).unwrap();
+    bench.clear(Some("a"));
+    let info = bench.info();
+    assert_eq!((info.delivered.stream, info.ack_floor.stream, info.num_pending), (0, 0, 1));
+    bench.clear(Some("*"));
+    assert_eq!(bench.info().delivered.stream, 1);
+}
+
+#[test]
 fn a_purge_of_one_subject_leaves_others() {
     let mut bench = Bench::new(pull_config(), &["a", "b", "a", "b"]);
     bench.request("r", "2");
