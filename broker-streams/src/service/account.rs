@@ -26,7 +26,7 @@ use crate::config::limits::AccountLimits;
 use crate::config::{StorageType, StreamConfig, Time};
 use crate::error::ApiError;
 use crate::outbox::Outbox;
-use crate::store::{MemoryStorage, Opened, Storage};
+use crate::store::{MemoryStorage, Opened, Storage, UNREADABLE};
 use crate::stream::{Room, Stream};
 
 /// The request for the usage of the account.
@@ -326,8 +326,10 @@ impl Account {
         let mut cells = Vec::new();
         for name in directory.streams_of(&self.name)? {
             match self.recover_stream(directory, &name) {
-                Ok(Some(cell)) => cells.push(cell),
-                Ok(None) => directory.remove(&self.name, &name)?,
+                Ok(Recovered::Stream(cell)) => cells.push(*cell),
+                Ok(Recovered::Nothing { has_unreadable }) => {
+                    self.note_nothing(directory, &name, has_unreadable)?;
+                }
                 Err(error) => {
                     lock(&self.unrecovered).insert(name.clone());
                     let account = &self.name;
@@ -341,18 +343,45 @@ impl Account {
         Ok(())
     }
 
-    /// Returns `None` for the rest of a creation that was not acknowledged.
+    /// Removes the directory of a stream of which there is nothing to serve, unless a file in it cannot be read.
+    fn note_nothing(
+        &self,
+        directory: &Directory,
+        name: &str,
+        has_unreadable: bool,
+    ) -> std::io::Result<()> {
+        let account = &self.name;
+        if has_unreadable {
+            tracing::error!(
+                "Stream {name:?} of account {account:?} does not exist any more: nothing in its file can be read, which stays as {UNREADABLE:?}"
+            );
+            return Ok(());
+        }
+        tracing::warn!(
+            "Stream {name:?} of account {account:?} is removed: the server ended while it was created"
+        );
+        directory.remove(account, name)
+    }
+
     pub(super) fn recover_stream(
         &self,
         directory: &Directory,
         name: &str,
-    ) -> Result<Option<Cell>, Box<dyn std::error::Error>> {
-        let Opened { storage, journal, damage, .. } = directory.open(&self.name, name)?;
+    ) -> Result<Recovered, Box<dyn std::error::Error>> {
+        let opened = directory.open(&self.name, name)?;
+        let Opened { storage, journal, damage, has_unreadable, .. } = opened;
         self.server.scrubber.report(&self.name, name, &damage);
         if journal.is_empty() && damage.is_empty() && storage.state().last_sequence == 0 {
-            return Ok(None);
+            return Ok(Recovered::Nothing { has_unreadable });
         }
-        Ok(Some(self.recover_from(Box::new(storage), &journal)?))
+        let cell = self.recover_from(Box::new(storage), &journal)?;
+        if has_unreadable {
+            tracing::warn!(
+                "Stream {name:?} of account {:?} has a file {UNREADABLE:?}: it was the last one of its messages, and nothing in it can be read",
+                self.name
+            );
+        }
+        Ok(Recovered::Stream(Box::new(cell)))
     }
 
     /// Recovers a stream from its store and its journal.
@@ -378,6 +407,16 @@ impl Account {
         *lock(&self.activity) = Activity::Ended;
         self.end_streams();
     }
+}
+
+/// The result of opening the directory of a stream.
+pub(super) enum Recovered {
+    Stream(Box<Cell>),
+    /// The server ended while the stream was created, or nothing of it can be read.
+    Nothing {
+        /// There is a file that cannot be read.
+        has_unreadable: bool,
+    },
 }
 
 impl Responder for Account {

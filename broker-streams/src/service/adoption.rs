@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broker_core::endpoint::Scratch;
 
-use super::account::{Account, AccountHost};
+use super::account::{Account, AccountHost, Recovered};
 use super::backups::{Home, Store};
 use super::claims::Claim;
 use super::directory::Staged;
@@ -91,8 +91,8 @@ impl Account {
         };
         directory.adopt(staged, self.name(), stream)?;
         let opened = self.recover_stream(directory, stream);
-        if let Ok(Some(cell)) = opened {
-            return Ok(cell);
+        if let Ok(Recovered::Stream(cell)) = opened {
+            return Ok(*cell);
         }
         self.discard(stream);
         let reason =

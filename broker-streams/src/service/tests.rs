@@ -16,7 +16,7 @@ use super::{MessageRange, Options, StreamHealth, Streams};
 use crate::config::limits::AccountLimits;
 use crate::consumer::AckForm;
 use crate::filters::Filters;
-use crate::store::SyncJob;
+use crate::store::{SyncJob, UNREADABLE};
 
 struct World {
     broker: Broker,
@@ -136,6 +136,44 @@ fn the_files_of_a_stream_that_cannot_be_read_stay() {
     assert!(kept.len() > 500 && damaged.starts_with(&kept), "only free space is given back");
     world.create("B");
     assert_eq!(world.request("$JS.API.STREAM.INFO.C", "")["error"]["err_code"], 10059);
+}
+
+#[test]
+fn a_file_in_which_nothing_can_be_read_stays_and_one_that_is_empty_does_not() {
+    let world = World::new();
+    world.create("A");
+    world.publish("A.x", 3);
+    world.create("B");
+    let World { broker, streams, _directory: directory } = world;
+    drop(streams);
+    let path = |name: &str| directory.path().join(format!("natsd/$G/{name}"));
+    let file = "0000000000000001.log";
+    let damaged = [0xff; 4096];
+    std::fs::write(path("A").join(file), damaged).unwrap();
+    // As a creation that was interrupted before its first write.
+    std::fs::write(path("B").join(file), [0; 4096]).unwrap();
+    let options = Options { directory: Some(directory.path().to_owned()), ..Options::default() };
+    let streams = Streams::start(&broker, options.clone()).unwrap();
+    assert!(!path("B").exists());
+    assert_eq!(std::fs::read(path("A").join(UNREADABLE)).unwrap(), damaged);
+
+    let (a, b) = (path("A"), path("B"));
+    let world = World { broker, streams, _directory: directory };
+    for name in ["A", "B"] {
+        let answer = world.request(&format!("$JS.API.STREAM.INFO.{name}"), "");
+        assert_eq!(answer["error"]["err_code"], 10059, "{answer}");
+        world.create(name);
+    }
+    world.publish("A.x", 2);
+    let World { broker, streams, _directory } = world;
+    drop(streams);
+    let streams = Streams::start(&broker, options).unwrap();
+    let world = World { broker, streams, _directory };
+    let answer = world.request("$JS.API.STREAM.INFO.A", "");
+    assert_eq!(answer["state"]["messages"], 2, "{answer}");
+    assert_eq!(std::fs::read(a.join(UNREADABLE)).unwrap(), damaged);
+    assert_eq!(world.request("$JS.API.STREAM.DELETE.A", "")["success"], true);
+    assert!(!a.exists() && b.exists());
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::io;
 pub(crate) use file::SimulatedDisk;
 pub use file::{
     Cipher, Damage, DirectoryLock, Disk, DiskFile, Encryption, FileDisk, FileOptions, FileStorage,
-    FramedDisk, KeyChange, KeyError, Opened, Scrub, StoreEncryption,
+    FramedDisk, KeyChange, KeyError, Opened, Scrub, StoreEncryption, UNREADABLE,
 };
 pub use memory::MemoryStorage;
 

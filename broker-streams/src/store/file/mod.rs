@@ -43,7 +43,7 @@ pub use damage::Damage;
 pub use disk::{Disk, DiskFile, FileDisk};
 pub use framed::{Cipher, Encryption, FramedDisk, KeyChange, KeyError, StoreEncryption};
 pub use lock::DirectoryLock;
-pub use recovery::Opened;
+pub use recovery::{Opened, UNREADABLE};
 pub use scrub::Scrub;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use simulated::SimulatedDisk;

@@ -23,6 +23,9 @@ use crate::store::StorageError;
 use crate::store::index::{Index, SubjectId};
 use crate::store::record::Kind;
 
+/// The name that the last segment gets if nothing in it can be read. Nothing reads it any more; an operator may.
+pub const UNREADABLE: &str = "unreadable";
+
 /// The factor by which room is made for subjects that may follow.
 const MOST_GROWTH: usize = 8;
 
@@ -37,6 +40,8 @@ pub struct Opened {
     /// The bytes at the end of the log that were cut: they were being written when the store ended, and no client had been told that they are
     /// durable.
     pub cut_bytes: u64,
+    /// There is a file [`UNREADABLE`].
+    pub has_unreadable: bool,
 }
 
 impl FileStorage {
@@ -115,9 +120,13 @@ impl Recovery {
         let mut scan = Scan::new(&bytes, number);
         scan.settle(&bytes, is_last);
         if is_last && header.is_none() && !scan.has_batch() {
-            // The segment was being created.
+            // The segment was being created, or all of it is damaged: bytes do not tell which.
             self.cut_bytes += bytes.len() as u64;
-            return self.remove(&name_of(number));
+            let name = name_of(number);
+            return match bytes.iter().all(|byte| *byte == 0) {
+                true => self.remove(&name),
+                false => Ok(self.disk.rename(&name, UNREADABLE)?),
+            };
         }
         match header {
             Some(header) => self.begin(&header),
@@ -331,7 +340,9 @@ impl Recovery {
     fn finish(mut self, options: FileOptions) -> Result<Opened, StorageError> {
         let summaries = self.segments.iter().map(|segment| summary::name_of(segment.number));
         let summaries: HashSet<_> = summaries.collect();
+        let mut has_unreadable = false;
         for name in self.disk.names()? {
+            has_unreadable |= name == UNREADABLE;
             let is_left = summary::is_summary(&name) && !summaries.contains(&name);
             if name == REWRITTEN || is_left {
                 self.remove(&name)?;
@@ -375,7 +386,7 @@ impl Recovery {
         }
         let journal = self.entries.into_values().flatten().collect();
         let (damage, cut_bytes) = (self.damage, self.cut_bytes);
-        Ok(Opened { storage, journal, damage, cut_bytes })
+        Ok(Opened { storage, journal, damage, cut_bytes, has_unreadable })
     }
 }
 
