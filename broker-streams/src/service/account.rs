@@ -26,7 +26,7 @@ use crate::config::limits::AccountLimits;
 use crate::config::{StorageType, StreamConfig, Time};
 use crate::error::ApiError;
 use crate::outbox::Outbox;
-use crate::store::{MemoryStorage, Opened, Storage, UNREADABLE};
+use crate::store::{MemoryStorage, Opened, Storage, StorageError, UNREADABLE};
 use crate::stream::{Room, Stream};
 
 /// The request for the usage of the account.
@@ -94,6 +94,8 @@ pub(super) struct Account {
     errors: AtomicU64,
     /// The streams whose stores could not be read.
     unrecovered: Mutex<BTreeSet<String>>,
+    /// Streams have ended before the server does.
+    may_be_undurable: AtomicBool,
     /// Held while streams begin or end.
     activity: Mutex<Activity>,
     /// While streams run, each has a clone.
@@ -123,6 +125,7 @@ impl Account {
             total: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             unrecovered: Mutex::default(),
+            may_be_undurable: AtomicBool::new(false),
             activity: Mutex::default(),
             alive: Mutex::default(),
             claims: Claims::default(),
@@ -215,6 +218,8 @@ impl Account {
         match (std::mem::take(&mut *activity), may_have) {
             (Activity::AtWork(ended), false) => {
                 drop(lock(&self.alive).take());
+                // Nothing tells whether their last changes become durable.
+                self.may_be_undurable.store(true, Ordering::Release);
                 self.end_streams();
                 *activity = Activity::Resting(ended);
             }
@@ -237,7 +242,7 @@ impl Account {
         Ok(())
     }
 
-    fn end_streams(&self) {
+    fn end_streams(&self) -> Vec<Arc<Unit>> {
         let mut ended = self.server.counters.ended();
         let units = std::mem::take(&mut *write(&self.units));
         units.values().for_each(|unit| ended.add(&unit.take_latencies()));
@@ -247,6 +252,7 @@ impl Account {
             // Progress of consumers that is not synced yet.
             unit.sync_soon();
         }
+        units.into_values().collect()
     }
 
     /// Returns the name.
@@ -324,8 +330,9 @@ impl Account {
     fn recover(&self) -> std::io::Result<()> {
         let Some(directory) = self.server.directory() else { return Ok(()) };
         let mut cells = Vec::new();
+        let is_durable = directory.begin_account(&self.name);
         for name in directory.streams_of(&self.name)? {
-            match self.recover_stream(directory, &name) {
+            match self.recover_stream(&name, directory.open_of(&self.name, &name, is_durable)) {
                 Ok(Recovered::Stream(cell)) => cells.push(*cell),
                 Ok(Recovered::Nothing { has_unreadable }) => {
                     self.note_nothing(directory, &name, has_unreadable)?;
@@ -363,13 +370,13 @@ impl Account {
         directory.remove(account, name)
     }
 
+    /// Recovers a stream from what was opened.
     pub(super) fn recover_stream(
         &self,
-        directory: &Directory,
         name: &str,
+        opened: Result<Opened, StorageError>,
     ) -> Result<Recovered, Box<dyn std::error::Error>> {
-        let opened = directory.open(&self.name, name)?;
-        let Opened { storage, journal, damage, has_unreadable, .. } = opened;
+        let Opened { storage, journal, damage, has_unreadable, .. } = opened?;
         self.server.scrubber.report(&self.name, name, &damage);
         if journal.is_empty() && damage.is_empty() && storage.state().last_sequence == 0 {
             return Ok(Recovered::Nothing { has_unreadable });
@@ -401,11 +408,16 @@ impl Account {
         Ok(cell)
     }
 
-    /// Ends the API and the streams, which stay on disk.
-    pub(super) fn stop(&self) {
+    /// Returns true if all files of the account are durable once its last streams are.
+    pub(super) fn is_durable(&self) -> bool {
+        !self.may_be_undurable.load(Ordering::Acquire) && lock(&self.unrecovered).is_empty()
+    }
+
+    /// Ends the API and the streams, which stay on disk. Returns the streams, whose last changes are being written.
+    pub(super) fn stop(&self) -> Vec<Arc<Unit>> {
         self.close();
         *lock(&self.activity) = Activity::Ended;
-        self.end_streams();
+        self.end_streams()
     }
 }
 

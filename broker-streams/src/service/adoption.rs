@@ -90,7 +90,7 @@ impl Account {
             return Err(ApiError::TEMP_STORAGE_FAILED.into());
         };
         directory.adopt(staged, self.name(), stream)?;
-        let opened = self.recover_stream(directory, stream);
+        let opened = self.recover_stream(stream, directory.open(self.name(), stream));
         if let Ok(Recovered::Stream(cell)) = opened {
             return Ok(*cell);
         }

@@ -1,11 +1,13 @@
 //! The directory of streams in files: `<directory>/natsd/<account>/<stream>`. Beside it nats-server may have stored streams
 //! in its own form.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use super::lock::lock;
 use crate::store::{
     DirectoryLock, Disk, Encryption, FileDisk, FileOptions, FileStorage, FramedDisk, KeyChange,
     Opened, StorageError,
@@ -25,13 +27,15 @@ pub(super) struct Directory {
     path: PathBuf,
     encryption: Option<Encryption>,
     place: Place,
+    /// The accounts whose streams were opened since the server started.
+    opened: Mutex<BTreeSet<String>>,
 }
 
 /// The place of a directory.
 #[derive(Debug)]
 enum Place {
     Files {
-        _lock: DirectoryLock,
+        lock: DirectoryLock,
     },
     #[cfg(feature = "testing")]
     Simulated {
@@ -50,7 +54,7 @@ impl Directory {
         let path = path.join("natsd");
         fs::create_dir_all(&path)?;
         let lock = DirectoryLock::take(&path)?;
-        Ok(Self { path, encryption, place: Place::Files { _lock: lock } })
+        Ok(Self { path, encryption, place: Place::Files { lock }, opened: Mutex::default() })
     }
 
     /// Takes a simulated disk.
@@ -62,7 +66,7 @@ impl Directory {
     pub(super) fn simulated(disk: &TestDisk, encryption: Option<Encryption>) -> io::Result<Self> {
         let lease = disk.lease().ok_or_else(|| io::Error::other("another server uses the disk"))?;
         let place = Place::Simulated { disk: disk.clone(), _lease: lease };
-        Ok(Self { path: PathBuf::new(), encryption, place })
+        Ok(Self { path: PathBuf::new(), encryption, place, opened: Mutex::default() })
     }
 
     /// Returns the names of the accounts that have stored something, in order.
@@ -125,7 +129,28 @@ impl Directory {
     ///
     /// [`StorageError`].
     pub(super) fn open(&self, account: &str, stream: &str) -> Result<Opened, StorageError> {
-        self.open_on(self.disk(account, stream)?, account, stream)
+        self.open_on(self.disk(account, stream)?, (account, stream), false)
+    }
+
+    /// Opens the stores of the streams of an account, by [`Self::open_of`]. Returns true if their files are durable: nothing has written to
+    /// them since the server before this one has [left](Self::leave_durable) all files durable.
+    pub(super) fn begin_account(&self, account: &str) -> bool {
+        let is_first = lock(&self.opened).insert(account.to_owned());
+        is_first && self.was_durable()
+    }
+
+    /// Opens the store of a stream, whose files are durable or not.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`].
+    pub(super) fn open_of(
+        &self,
+        account: &str,
+        stream: &str,
+        is_durable: bool,
+    ) -> Result<Opened, StorageError> {
+        self.open_on(self.disk(account, stream)?, (account, stream), is_durable)
     }
 
     /// Opens the store of a stream that is being restored.
@@ -139,14 +164,14 @@ impl Directory {
         account: &str,
         stream: &str,
     ) -> Result<Opened, StorageError> {
-        self.open_on(staged.disk()?, account, stream)
+        self.open_on(staged.disk()?, (account, stream), false)
     }
 
     fn open_on(
         &self,
         disk: Arc<dyn Disk>,
-        account: &str,
-        stream: &str,
+        (account, stream): (&str, &str),
+        is_durable: bool,
     ) -> Result<Opened, StorageError> {
         let encryption = self.encryption.as_ref();
         let encryption = encryption.map(|encryption| encryption.of_store(account, stream));
@@ -161,7 +186,34 @@ impl Directory {
             }
             _ => {}
         }
-        FileStorage::open(Arc::new(disk), FileOptions::default())
+        FileStorage::open(Arc::new(disk), FileOptions { is_durable, ..FileOptions::default() })
+    }
+
+    fn was_durable(&self) -> bool {
+        match &self.place {
+            Place::Files { lock } => lock.was_durable(),
+            #[cfg(feature = "testing")]
+            Place::Simulated { .. } => false,
+        }
+    }
+
+    /// Notes, when the server ends, that all files are durable. The caller has seen to that for the accounts that were opened; other
+    /// accounts must have been left durable before.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub(super) fn leave_durable(&self) -> io::Result<()> {
+        let opened = lock(&self.opened);
+        match &self.place {
+            Place::Files { lock } => {
+                let is_durable = lock.was_durable()
+                    || self.accounts()?.iter().all(|account| opened.contains(account));
+                if is_durable { lock.leave_durable() } else { Ok(()) }
+            }
+            #[cfg(feature = "testing")]
+            Place::Simulated { .. } => Ok(()),
+        }
     }
 
     fn disk(&self, account: &str, stream: &str) -> io::Result<Arc<dyn Disk>> {

@@ -240,8 +240,17 @@ impl Streams {
         }
         drop(lock(&self.system).take());
         let accounts = std::mem::take(&mut *lock(&self.accounts));
-        accounts.values().for_each(|account| account.stop());
+        let streams: Vec<_> = accounts.values().flat_map(|account| account.stop()).collect();
         self.server.stop();
+        // Without accounts they have ended before.
+        let is_durable = !accounts.is_empty()
+            && accounts.values().all(|account| account.is_durable())
+            && streams.iter().all(|stream| stream.is_durable());
+        if let Some(directory) = self.server.directory().filter(|_| is_durable)
+            && let Err(error) = directory.leave_durable()
+        {
+            tracing::warn!("The next start waits for the disk once for each stream: {error}");
+        }
     }
 }
 

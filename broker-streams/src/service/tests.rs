@@ -139,6 +139,36 @@ fn the_files_of_a_stream_that_cannot_be_read_stay() {
 }
 
 #[test]
+fn files_are_left_durable_only_by_a_server_that_has_made_all_of_them_durable() {
+    let world = World::new();
+    world.create("A");
+    world.publish("A.x", 3);
+    let World { broker, streams, _directory: directory } = world;
+    let left = || std::fs::read_to_string(directory.path().join("natsd/natsd.lock")).unwrap();
+    assert_eq!(left(), "");
+    drop(streams);
+    assert_eq!(left(), "durable\n");
+
+    let options = Options { directory: Some(directory.path().to_owned()), ..Options::default() };
+    let start = |broker: &Broker| Streams::start(broker, options.clone()).unwrap();
+    let streams = start(&broker);
+    assert_eq!(left(), "");
+    assert_eq!(streams.viewer().stream_rows().len(), 1);
+    // Its streams end before the server, and begin again with what they have written meanwhile.
+    streams.set_account("$G", None).unwrap();
+    streams.set_account("$G", Some(AccountLimits::default())).unwrap();
+    drop(streams);
+    assert_eq!(left(), "");
+
+    drop(start(&broker));
+    assert_eq!(left(), "durable\n");
+    // An account that is not opened stays as durable as it was.
+    let nobody = Options { accounts: BTreeMap::from([("$G".to_owned(), None)]), ..options.clone() };
+    drop(Streams::start(&broker, nobody).unwrap());
+    assert_eq!(left(), "durable\n");
+}
+
+#[test]
 fn a_file_in_which_nothing_can_be_read_stays_and_one_that_is_empty_does_not() {
     let world = World::new();
     world.create("A");

@@ -225,6 +225,13 @@ impl Unit {
         }
     }
 
+    /// Returns true if all of its stream is durable.
+    pub(super) fn is_durable(&self) -> bool {
+        let locked = lock(&self.locked);
+        let storage = locked.cell.stream().storage();
+        storage.durable() == storage.position()
+    }
+
     /// Returns why messages are refused, if the last sync has failed.
     pub(super) fn failure(&self) -> Option<String> {
         lock(&self.failure).clone()

@@ -73,12 +73,14 @@ const LEFT_BYTES: usize = 256 * 1024;
 pub struct FileOptions {
     /// The length of a segment, at which the next one begins. One larger message has a segment of its own.
     pub segment_bytes: usize,
+    /// All that is in the files is durable, as the server before has noted. Otherwise what is read is made durable before it is used.
+    pub is_durable: bool,
 }
 
 impl Default for FileOptions {
     fn default() -> Self {
         // Small enough to be rewritten in some milliseconds; large enough that 10 GB are about a thousand files.
-        Self { segment_bytes: 8 * 1024 * 1024 }
+        Self { segment_bytes: 8 * 1024 * 1024, is_durable: false }
     }
 }
 

@@ -52,6 +52,7 @@ impl FileStorage {
     /// [`StorageError::Io`]. Damaged bytes are no error.
     pub fn open(disk: Arc<dyn Disk>, options: FileOptions) -> Result<Opened, StorageError> {
         let mut recovery = Recovery::new(disk);
+        recovery.is_durable = options.is_durable;
         let mut numbers: Vec<_> =
             recovery.disk.names()?.iter().filter_map(|name| segment_of(name)).collect();
         numbers.sort_unstable();
@@ -84,6 +85,7 @@ struct Recovery {
     cut_bytes: u64,
     /// The number of segments that were not read.
     unread: usize,
+    is_durable: bool,
     /// The number of subjects before the last summary.
     known_subjects: usize,
 }
@@ -105,6 +107,7 @@ impl Recovery {
             active: None,
             cut_bytes: 0,
             unread: 0,
+            is_durable: false,
             known_subjects: 0,
         }
     }
@@ -326,7 +329,9 @@ impl Recovery {
         let torn = bytes[end.min(bytes.len())..].iter().rposition(|byte| *byte != 0);
         self.cut_bytes += torn.map_or(0, |last| last as u64 + 1);
         file.truncate(end as u64)?;
-        file.sync()?;
+        if !self.is_durable || torn.is_some() {
+            file.sync()?;
+        }
         let segment = self.segments.back().map_or(0, |last| last.number);
         self.active = Some(ActiveFile { segment, file, end, allocated: end, filled: end });
         Ok(())
@@ -340,15 +345,18 @@ impl Recovery {
     fn finish(mut self, options: FileOptions) -> Result<Opened, StorageError> {
         let summaries = self.segments.iter().map(|segment| summary::name_of(segment.number));
         let summaries: HashSet<_> = summaries.collect();
-        let mut has_unreadable = false;
+        let (mut has_unreadable, mut has_removed) = (false, false);
         for name in self.disk.names()? {
             has_unreadable |= name == UNREADABLE;
             let is_left = summary::is_summary(&name) && !summaries.contains(&name);
             if name == REWRITTEN || is_left {
                 self.remove(&name)?;
+                has_removed = true;
             }
         }
-        self.disk.sync()?;
+        if !self.is_durable || has_removed {
+            self.disk.sync()?;
+        }
         let (floor, missing) = (self.floor, self.missing);
         let is_missed = |sequence: u64| sequence >= floor && !missing.contains(&sequence);
         self.damage.retain(|damage| {

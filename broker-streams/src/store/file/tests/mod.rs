@@ -17,7 +17,7 @@ use crate::filters::Filters;
 use crate::store::Storage;
 use crate::store::tests::{Model, Random, change, compare, compare_all};
 
-const SMALL: FileOptions = FileOptions { segment_bytes: 4096 };
+const SMALL: FileOptions = FileOptions { segment_bytes: 4096, is_durable: false };
 
 /// The mode of a store: its compression and encryption.
 #[derive(Clone, Copy, Debug, Default)]
@@ -391,7 +391,7 @@ fn a_journal_longer_than_a_segment_is_not_moved_without_end() {
 fn space_is_given_back() {
     let disk = SimulatedDisk::new(1);
     let mut storage = open(&disk).storage;
-    let options = FileOptions { segment_bytes: 256 * 1024 };
+    let options = FileOptions { segment_bytes: 256 * 1024, ..SMALL };
     storage.options = options;
     storage.journal(b"created").unwrap();
     fill(&mut storage, 1..=20_000);
