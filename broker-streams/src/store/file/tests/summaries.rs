@@ -101,3 +101,31 @@ fn a_summary_of_another_store_is_noticed_and_made_again() {
         check(&disk, &right);
     }
 }
+
+#[test]
+fn a_summary_from_before_its_segment_was_rewritten_is_noticed_and_made_again() {
+    let disk = SimulatedDisk::new(1);
+    // Small segments are not rewritten.
+    let options = FileOptions { segment_bytes: 1 << 20, ..SMALL };
+    let open = || FileStorage::open(Arc::new(disk.clone()), options.clone()).unwrap().storage;
+    let mut storage = open();
+    for sequence in 1..=500 {
+        storage.append(&record(sequence, &[sequence as u8; 8000])).unwrap();
+        settle(&mut storage);
+    }
+    let before = summaries(&disk);
+    for sequence in (1..=400).filter(|sequence| sequence % 10 != 0) {
+        storage.remove(sequence, false).unwrap();
+    }
+    settle(&mut storage);
+    let (right, expected) = (summaries(&disk), contents(&storage));
+    drop(storage);
+    let outdated =
+        before.iter().filter(|(name, old)| right.get(*name).is_some_and(|new| new != *old));
+    assert_eq!(outdated.map(|(name, old)| put(&disk, name, old)).count(), 3);
+
+    let mut opened = open();
+    assert_eq!(contents(&opened), expected);
+    settle(&mut opened);
+    assert_eq!(summaries(&disk), right);
+}
