@@ -107,7 +107,7 @@ fn a_summary_from_before_its_segment_was_rewritten_is_noticed_and_made_again() {
     let disk = SimulatedDisk::new(1);
     // Small segments are not rewritten.
     let options = FileOptions { segment_bytes: 1 << 20, ..SMALL };
-    let open = || FileStorage::open(Arc::new(disk.clone()), options.clone()).unwrap().storage;
+    let open = || FileStorage::open(Arc::new(disk.clone()), options).unwrap().storage;
     let mut storage = open();
     for sequence in 1..=500 {
         storage.append(&record(sequence, &[sequence as u8; 8000])).unwrap();
