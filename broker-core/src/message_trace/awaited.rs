@@ -16,7 +16,7 @@ pub struct StreamTrace {
     is_only: bool,
 }
 
-/// What has become of a traced message in a stream.
+/// The result of a traced message in a stream: stored, not wanted, or refused.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct StreamReport {
     /// The subject that it is stored with; empty if it was refused before that was certain.
