@@ -16,6 +16,14 @@ import traceback
 DEADLINE = 20.0
 """Seconds per scenario; reached only by a failure."""
 
+IS_REFERENCE = os.path.basename(os.environ.get("SERVER", "")) == "nats-server"
+ATTEMPTS = 3 if IS_REFERENCE else 1
+"""Runs of a scenario until one succeeds. nats-server is there to show that an expectation is true of it.
+
+It does not order everything that one connection gets: a consumer's state can arrive before messages
+that it no longer counts, and nats-py then takes a bucket for empty. natsd must succeed at once.
+"""
+
 SCENARIOS = []
 
 
@@ -123,13 +131,19 @@ async def raises(kind, awaitable):
 def main():
     """Runs all scenarios of the calling program in sequence."""
     print(f"1..{len(SCENARIOS)}", flush=True)
-    failed = 0
-    for function in SCENARIOS:
+    failed = [function.__name__ for function in SCENARIOS if not succeeds(function)]
+    sys.exit(1 if failed else 0)
+
+
+def succeeds(function):
+    """Runs a scenario, and reports its result."""
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             asyncio.run(asyncio.wait_for(function(), DEADLINE))
             print(f"ok {function.__name__}", flush=True)
+            return True
         except Exception:
-            failed += 1
-            print(f"not ok {function.__name__}", flush=True)
+            final = attempt == ATTEMPTS
+            print(f"{'not ok' if final else 'again after a failure:'} {function.__name__}", flush=True)
             traceback.print_exc(file=sys.stderr)
-    sys.exit(1 if failed else 0)
+    return False

@@ -11,11 +11,10 @@ import random
 import socket
 import tempfile
 
-from harness import DEADLINE, Server, main, scenario
+from harness import DEADLINE, IS_REFERENCE, Server, main, scenario
 
 GROUPS, RECEIVERS = 6, 6
 QUEUES = ["a", "b", "a.b"]
-IS_REFERENCE = os.path.basename(os.environ["SERVER"]) == "nats-server"
 
 
 def universe(tokens):
