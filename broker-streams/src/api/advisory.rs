@@ -5,7 +5,7 @@ use broker_core::go_json;
 use serde::Serialize;
 
 use super::client::ClientInfo;
-use super::host::{ApiRequest, Host};
+use super::host::{ApiRequest, Origin};
 use super::response::{StreamState, send_to};
 use crate::config::Time;
 use crate::outbox::Outbox;
@@ -42,7 +42,7 @@ struct StreamAction<'a> {
 
 /// Publishes the audit advisory of a request and its answer.
 pub(super) fn audit(
-    host: &mut dyn Host,
+    origin: &mut dyn Origin,
     request: &ApiRequest<'_>,
     answer: &[u8],
     now: Time,
@@ -51,7 +51,7 @@ pub(super) fn audit(
     if !out.has_interest(AUDIT.as_bytes(), None) {
         return;
     }
-    let server = &host.identity().server;
+    let server = &origin.identity().server;
     let body = Audit {
         server,
         client: ClientInfo::of(request, server),
@@ -59,7 +59,7 @@ pub(super) fn audit(
         request: &String::from_utf8_lossy(request.payload),
         response: &String::from_utf8_lossy(answer),
     };
-    publish(host, AUDIT, ("io.nats.jetstream.advisory.v1.api_audit", body), now, out);
+    publish(origin, AUDIT, ("io.nats.jetstream.advisory.v1.api_audit", body), now, out);
 }
 
 /// A change of a stream.
@@ -72,7 +72,7 @@ pub(super) enum Action {
 
 /// Publishes the advisory of a change of a stream.
 pub(super) fn stream_action(
-    host: &mut dyn Host,
+    origin: &mut dyn Origin,
     stream: &str,
     action: Action,
     now: Time,
@@ -87,7 +87,7 @@ pub(super) fn stream_action(
     if out.has_interest(subject.as_bytes(), None) {
         let body = StreamAction { stream, action };
         let kind = "io.nats.jetstream.advisory.v1.stream_action";
-        publish(host, &subject, (kind, body), now, out);
+        publish(origin, &subject, (kind, body), now, out);
     }
 }
 
@@ -144,7 +144,7 @@ struct Backup<'a> {
 
 /// Tells about a backup.
 pub(crate) fn tell_backup(
-    host: &mut dyn Host,
+    origin: &mut dyn Origin,
     request: &ApiRequest<'_>,
     stream: &str,
     event: &BackupEvent,
@@ -168,22 +168,22 @@ pub(crate) fn tell_backup(
         BackupEvent::RestoreComplete { start, bytes } => (None, Some(*start), Some(*bytes)),
     };
     let end = start.map(|_| now);
-    let identity = host.identity();
+    let identity = origin.identity();
     let client = ClientInfo::of(request, &identity.server);
     let body = Backup { stream, state, start, end, bytes, client };
     let kind = format!("io.nats.jetstream.advisory.v1.{kind}");
-    publish(host, &subject, (&kind, body), now, out);
+    publish(origin, &subject, (&kind, body), now, out);
 }
 
 fn publish(
-    host: &mut dyn Host,
+    origin: &mut dyn Origin,
     subject: &str,
     (kind, body): (&str, impl Serialize),
     timestamp: Time,
     out: &mut dyn Outbox,
 ) {
-    let identity = host.identity();
-    let event = Event { kind, id: host.unique_id(), timestamp, body, domain: &identity.domain };
+    let identity = origin.identity();
+    let event = Event { kind, id: origin.unique_id(), timestamp, body, domain: &identity.domain };
     if let Ok(json) = go_json::compact(&event) {
         send_to(out, subject.as_bytes(), &json);
     }

@@ -69,11 +69,17 @@ pub struct TierUsage {
     pub consumers: u64,
 }
 
-/// The streams of one account, and the account's part of the server.
-pub trait Host {
+/// The server as advisories name it.
+pub trait Origin {
     /// Values of the server that all requests share.
     fn identity(&self) -> Arc<Identity>;
 
+    /// Returns a random text of 22 letters and digits, as advisories and names of consumers need it.
+    fn unique_id(&mut self) -> String;
+}
+
+/// The streams of one account, and the account's part of the server.
+pub trait Host: Origin {
     /// Returns the limits; `None` if the account may have no streams.
     fn limits(&self) -> Option<Arc<AccountLimits>>;
 
@@ -141,9 +147,6 @@ pub trait Host {
 
     /// Returns the number of requests that were answered.
     fn counts(&self) -> RequestCounts;
-
-    /// Returns a random text of 22 letters and digits, as advisories and names of consumers need it.
-    fn unique_id(&mut self) -> String;
 
     /// Tells the operator about a request that is not as the server expects: a line for the log, at most one each second.
     fn warn(&mut self, text: &str);

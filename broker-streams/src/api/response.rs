@@ -45,6 +45,13 @@ pub(super) struct Success {
     pub(super) success: bool,
 }
 
+/// The answer to the purge of an account.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct AccountPurged {
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) initiated: bool,
+}
+
 impl Success {
     pub(super) const YES: Self = Self { success: true };
 }

@@ -20,7 +20,7 @@ use super::task::Responder;
 use super::unit::{Alive, Unit};
 use super::usage::Usages;
 use crate::api::request::SnapshotRequest;
-use crate::api::{self, ApiRequest, Host, Identity, RequestCounts};
+use crate::api::{self, ApiRequest, Host, Identity, Origin, RequestCounts};
 use crate::cell::{Cell, RecoveryError};
 use crate::config::limits::AccountLimits;
 use crate::config::{StorageType, StreamConfig, Time};
@@ -408,6 +408,19 @@ impl Account {
         Ok(cell)
     }
 
+    /// Deletes all streams, also those whose files cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// The error of the answer to the request for it.
+    pub(super) fn purge(&self, now: Time, scratch: &mut Scratch) -> Result<(), ApiError> {
+        let mut host = AccountHost { account: self };
+        let publisher = &mut *lock(&self.publisher);
+        api::delete_all(&mut host, now, &mut BrokerOutbox { publisher, scratch })?;
+        lock(&self.unrecovered).clear();
+        Ok(())
+    }
+
     /// Returns true if all files of the account are durable once its last streams are.
     pub(super) fn is_durable(&self) -> bool {
         !self.may_be_undurable.load(Ordering::Acquire) && lock(&self.unrecovered).is_empty()
@@ -456,11 +469,17 @@ pub(super) struct AccountHost<'a> {
     pub(super) account: &'a Account,
 }
 
-impl Host for AccountHost<'_> {
+impl Origin for AccountHost<'_> {
     fn identity(&self) -> Arc<Identity> {
         self.account.server.identity()
     }
 
+    fn unique_id(&mut self) -> String {
+        self.account.server.unique_id()
+    }
+}
+
+impl Host for AccountHost<'_> {
     fn limits(&self) -> Option<Arc<AccountLimits>> {
         // Until its streams run, the account has none.
         lock(&self.account.alive).as_ref()?;
@@ -563,10 +582,6 @@ impl Host for AccountHost<'_> {
             total: self.account.total.load(Ordering::Relaxed),
             errors: self.account.errors.load(Ordering::Relaxed),
         }
-    }
-
-    fn unique_id(&mut self) -> String {
-        self.account.server.unique_id()
     }
 
     fn warn(&mut self, text: &str) {

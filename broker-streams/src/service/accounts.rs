@@ -9,7 +9,7 @@ use super::server::Server;
 use crate::config::limits::AccountLimits;
 
 /// The accounts by name.
-type Accounts = Mutex<BTreeMap<String, Arc<Account>>>;
+pub(super) type Accounts = Mutex<BTreeMap<String, Arc<Account>>>;
 
 /// Sets the limits of accounts. It does not keep the streams running.
 #[derive(Clone)]

@@ -247,6 +247,25 @@ impl Directory {
         fs::remove_dir_all(&deleted)
     }
 
+    /// Removes everything that an account has stored, durably.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub(super) fn remove_account(&self, account: &str) -> io::Result<()> {
+        for stream in self.streams_of(account)? {
+            self.remove(account, &stream)?;
+        }
+        #[cfg(feature = "testing")]
+        if let Place::Simulated { .. } = &self.place {
+            return Ok(());
+        }
+        match fs::remove_dir_all(self.of_account(account)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => sync_directory(&self.path),
+        }
+    }
+
     /// Creates a directory for a stream that is being restored; `id` tells it from others.
     ///
     /// # Errors

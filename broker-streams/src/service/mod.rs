@@ -38,7 +38,6 @@ mod viewer;
 mod work;
 mod worker;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -58,7 +57,7 @@ pub use viewer::Viewer;
 #[cfg(feature = "testing")]
 pub use work::{Due, Work};
 
-use account::Account;
+use accounts::Accounts;
 use lock::lock;
 use server::{Server, Setup};
 
@@ -68,7 +67,7 @@ use crate::config::limits::AccountLimits;
 /// The streams of a server. They end when this is dropped.
 pub struct Streams {
     server: Arc<Server>,
-    accounts: Arc<Mutex<BTreeMap<String, Arc<Account>>>>,
+    accounts: Arc<Accounts>,
     took: Duration,
     /// Answers in the system account, until they end.
     system: Mutex<Option<HandlerSubscription>>,
@@ -128,7 +127,7 @@ impl Streams {
             server,
             accounts: Arc::default(),
             took: Duration::ZERO,
-            system: Mutex::new(Some(system::open(broker))),
+            system: Mutex::default(),
             ending: Mutex::default(),
             #[cfg(feature = "testing")]
             shift: None,
@@ -136,6 +135,7 @@ impl Streams {
         for (name, limits) in accounts {
             streams.set_account(&name, limits)?;
         }
+        streams.system = Mutex::new(Some(system::open(&streams.server, &streams.accounts)));
         streams.request_feeds();
         broker.update_info(|info| {
             info.jetstream = true;

@@ -21,7 +21,7 @@ use crate::store::{SyncJob, UNREADABLE};
 struct World {
     broker: Broker,
     streams: Streams,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl World {
@@ -39,7 +39,7 @@ impl World {
             ..options
         };
         let streams = Streams::start(&broker, options).unwrap();
-        Self { broker, streams, _directory: directory }
+        Self { broker, streams, directory }
     }
 
     fn request(&self, subject: &str, payload: &str) -> serde_json::Value {
@@ -109,7 +109,7 @@ fn the_files_of_a_stream_that_cannot_be_read_stay() {
     let world = World::new();
     world.create("A");
     world.publish("A.x", 3);
-    let World { broker, streams, _directory: directory } = world;
+    let World { broker, streams, directory } = world;
     drop(streams);
     let path = directory.path().join("natsd/$G/A/0000000000000001.log");
     let mut damaged = std::fs::read(&path).unwrap();
@@ -118,7 +118,7 @@ fn the_files_of_a_stream_that_cannot_be_read_stay() {
     std::fs::write(&path, &damaged).unwrap();
     let options = Options { directory: Some(directory.path().to_owned()), ..Options::default() };
     let streams = Streams::start(&broker, options).unwrap();
-    let world = World { broker, streams, _directory: directory };
+    let world = World { broker, streams, directory };
     let config = r#"{"name":"A","subjects":["A.>"]}"#;
     for (subject, request) in [
         ("STREAM.INFO.A", ""),
@@ -143,7 +143,7 @@ fn files_are_left_durable_only_by_a_server_that_has_made_all_of_them_durable() {
     let world = World::new();
     world.create("A");
     world.publish("A.x", 3);
-    let World { broker, streams, _directory: directory } = world;
+    let World { broker, streams, directory } = world;
     let left = || std::fs::read_to_string(directory.path().join("natsd/natsd.lock")).unwrap();
     assert_eq!(left(), "");
     drop(streams);
@@ -174,7 +174,7 @@ fn a_file_in_which_nothing_can_be_read_stays_and_one_that_is_empty_does_not() {
     world.create("A");
     world.publish("A.x", 3);
     world.create("B");
-    let World { broker, streams, _directory: directory } = world;
+    let World { broker, streams, directory } = world;
     drop(streams);
     let path = |name: &str| directory.path().join(format!("natsd/$G/{name}"));
     let file = "0000000000000001.log";
@@ -188,17 +188,17 @@ fn a_file_in_which_nothing_can_be_read_stays_and_one_that_is_empty_does_not() {
     assert_eq!(std::fs::read(path("A").join(UNREADABLE)).unwrap(), damaged);
 
     let (a, b) = (path("A"), path("B"));
-    let world = World { broker, streams, _directory: directory };
+    let world = World { broker, streams, directory };
     for name in ["A", "B"] {
         let answer = world.request(&format!("$JS.API.STREAM.INFO.{name}"), "");
         assert_eq!(answer["error"]["err_code"], 10059, "{answer}");
         world.create(name);
     }
     world.publish("A.x", 2);
-    let World { broker, streams, _directory } = world;
+    let World { broker, streams, directory } = world;
     drop(streams);
     let streams = Streams::start(&broker, options).unwrap();
-    let world = World { broker, streams, _directory };
+    let world = World { broker, streams, directory };
     let answer = world.request("$JS.API.STREAM.INFO.A", "");
     assert_eq!(answer["state"]["messages"], 2, "{answer}");
     assert_eq!(std::fs::read(a.join(UNREADABLE)).unwrap(), damaged);
@@ -450,6 +450,78 @@ fn the_system_account_is_told_that_it_has_no_streams() {
         let kind = format!("io.nats.jetstream.api.v1.{kind}_response");
         assert_eq!(answer.payload, format!(r#"{{"type":"{kind}","error":{error}}}"#));
     }
+}
+
+#[test]
+fn the_system_account_purges_other_accounts() {
+    let world = World::new();
+    let setter = world.streams.account_setter();
+    setter.set("X", Some(AccountLimits::default()));
+    let ask = |account: &str, subject: &str, payload: &str| {
+        let client = world.broker.client_as(Grant::anonymous().with_account(account));
+        let answer = client.request(subject.to_owned(), payload.to_owned().into());
+        String::from_utf8_lossy(&block_on(answer).unwrap().payload).into_owned()
+    };
+    let system = world.broker.system_account();
+    let mut audits = block_on(
+        world
+            .broker
+            .client_as(Grant::anonymous().with_account(&*system))
+            .subscribe("$JS.EVENT.ADVISORY.API"),
+    )
+    .unwrap();
+    for (account, name, storage) in
+        [("X", "S", "file"), ("X", "M", "memory"), ("$G", "OTHER", "file")]
+    {
+        let config = format!(r#"{{"name":"{name}","storage":"{storage}"}}"#);
+        let created = ask(account, &format!("$JS.API.STREAM.CREATE.{name}"), &config);
+        assert!(created.contains("stream_create_response"), "{created}");
+    }
+    // Left by a server that ended during a restoration, and by an account that does not exist any more.
+    let natsd = world.directory.path().join("natsd");
+    std::fs::create_dir_all(natsd.join("X/.restore-1")).unwrap();
+    std::fs::create_dir_all(natsd.join("GONE/OLD")).unwrap();
+    let mut events = block_on(
+        world
+            .broker
+            .client_as(Grant::anonymous().with_account("X"))
+            .subscribe("$JS.EVENT.ADVISORY.STREAM.DELETED.*"),
+    )
+    .unwrap();
+
+    let done = r#"{"type":"io.nats.jetstream.api.v1.account_purge_response","initiated":true}"#;
+    for account in ["X", "GONE", "NEVER", "X"] {
+        assert_eq!(ask(&system, &format!("$JS.API.ACCOUNT.PURGE.{account}"), ""), done);
+        let audit = block_on(audits.next()).unwrap();
+        let audit: serde_json::Value = serde_json::from_slice(&audit.payload).unwrap();
+        assert_eq!(
+            (&audit["response"], &audit["client"]["acc"]),
+            (&done.into(), &(&*system).into())
+        );
+        assert!(!natsd.join(account).exists(), "{account}");
+    }
+    assert!(natsd.join("$G/OTHER").exists());
+    for name in ["M", "S"] {
+        let event = block_on(events.next()).unwrap();
+        assert_eq!(event.subject.as_str(), format!("$JS.EVENT.ADVISORY.STREAM.DELETED.{name}"));
+    }
+    assert!(ask("X", "$JS.API.STREAM.NAMES", "").contains(r#""total":0"#));
+    let again = ask("X", "$JS.API.STREAM.CREATE.S", r#"{"name":"S"}"#);
+    assert!(again.contains("did_create"), "{again}");
+
+    let refused = ask(&system, "$JS.API.ACCOUNT.PURGE.a/b", "");
+    let error = r#"{"code":500,"err_code":10051,"description":"account name can not contain path separators"}"#;
+    assert_eq!(
+        refused,
+        format!(r#"{{"type":"io.nats.jetstream.api.v1.account_purge_response","error":{error}}}"#)
+    );
+    assert!(ask(&system, "$JS.API.ACCOUNT.PURGE.a.b", "").contains("10039"));
+    let client = world.broker.client_as(Grant::anonymous().with_account("X"));
+    block_on(client.publish_with_reply("$JS.API.ACCOUNT.PURGE.X", "nobody", "".into())).unwrap();
+    assert!(
+        ask("X", "$JS.API.STREAM.NAMES", "").contains(r#""total":1"#),
+        "another account may not"
+    );
 }
 
 #[test]

@@ -3,11 +3,12 @@
 //! The lock of a stream is held for its totals, and again for each few of its consumers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use broker_core::endpoint::Scratch;
 
 use super::account::Account;
+use super::accounts::Accounts;
 use super::lock::lock;
 use super::options::Options;
 use super::report::{
@@ -28,7 +29,7 @@ const CONSUMERS_AT_ONCE: usize = 16;
 #[derive(Clone)]
 pub struct Viewer {
     server: Weak<Server>,
-    accounts: Weak<Mutex<BTreeMap<String, Arc<Account>>>>,
+    accounts: Weak<Accounts>,
 }
 
 impl std::fmt::Debug for Viewer {
@@ -38,10 +39,7 @@ impl std::fmt::Debug for Viewer {
 }
 
 impl Viewer {
-    pub(super) fn new(
-        server: &Arc<Server>,
-        accounts: &Arc<Mutex<BTreeMap<String, Arc<Account>>>>,
-    ) -> Self {
+    pub(super) fn new(server: &Arc<Server>, accounts: &Arc<Accounts>) -> Self {
         Self { server: Arc::downgrade(server), accounts: Arc::downgrade(accounts) }
     }
 

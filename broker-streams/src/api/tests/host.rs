@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::api::request::SnapshotRequest;
 use crate::api::{
-    ApiRequest, Host, Identity, RequestCounts, answer_snapshot, handle, stream_state,
+    ApiRequest, Host, Identity, Origin, RequestCounts, answer_snapshot, handle, stream_state,
 };
 use crate::cell::{Cell, CellScope};
 use crate::config::limits::{AccountLimits, ServerLimits, TierLimits};
@@ -201,7 +201,7 @@ impl Streams {
     }
 }
 
-impl Host for Streams {
+impl Origin for Streams {
     fn identity(&self) -> Arc<Identity> {
         Arc::new(Identity {
             server: "SERVER".into(),
@@ -212,6 +212,13 @@ impl Host for Streams {
         })
     }
 
+    fn unique_id(&mut self) -> String {
+        self.ids += 1;
+        format!("{:022}", self.ids)
+    }
+}
+
+impl Host for Streams {
     fn limits(&self) -> Option<Arc<AccountLimits>> {
         self.limits.account.clone().map(Arc::new)
     }
@@ -286,11 +293,6 @@ impl Host for Streams {
 
     fn counts(&self) -> RequestCounts {
         self.counts
-    }
-
-    fn unique_id(&mut self) -> String {
-        self.ids += 1;
-        format!("{:022}", self.ids)
     }
 
     fn warn(&mut self, _text: &str) {}
