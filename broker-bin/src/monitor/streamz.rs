@@ -142,7 +142,7 @@ pub struct MessagezOptions {
     pub account: String,
     /// The stream.
     pub stream: String,
-    /// Which messages.
+    /// The messages to show.
     pub range: MessageRange,
 }
 

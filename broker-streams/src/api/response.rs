@@ -56,7 +56,7 @@ impl Success {
     pub(super) const YES: Self = Self { success: true };
 }
 
-/// Which part of a list an answer contains.
+/// The part of a list that an answer contains.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Page {
     pub(super) total: usize,

@@ -1,4 +1,4 @@
-//! Which consumers select a subject.
+//! The consumers that select a subject.
 
 use broker_core::SubjectFilter;
 use hashbrown::HashMap;

@@ -27,7 +27,7 @@ pub struct ConsumerConfig {
     /// The time of the first message, for `DeliverPolicy::ByStartTime`.
     #[serde(rename = "opt_start_time", skip_serializing_if = "is_default")]
     pub start_time: Option<Time>,
-    /// Which messages clients acknowledge.
+    /// The messages that clients acknowledge.
     pub ack_policy: AckPolicy,
     /// The time after which a message that is not acknowledged is delivered again.
     #[serde(skip_serializing_if = "is_default")]
@@ -146,7 +146,7 @@ pub enum DeliverPolicy {
     LastPerSubject,
 }
 
-/// Which messages clients acknowledge.
+/// The messages that clients acknowledge.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum AckPolicy {
     /// None.

@@ -48,7 +48,7 @@ pub struct StreamConfig {
     /// The time for which ids of messages are remembered.
     #[serde(skip_serializing_if = "is_default")]
     pub duplicate_window: i64,
-    /// Which servers may store the stream.
+    /// The servers that may store the stream.
     #[serde(skip_serializing_if = "is_default")]
     pub placement: Option<Placement>,
     /// The stream that this one copies.
@@ -187,7 +187,7 @@ pub struct ConsumerLimits {
     pub max_ack_pending: i64,
 }
 
-/// Which servers may store a stream.
+/// The servers that may store a stream.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Placement {

@@ -115,7 +115,7 @@ impl MessagePreview {
     }
 }
 
-/// Which messages to show.
+/// A selection of messages to show.
 #[derive(Clone, Debug, Default)]
 pub struct MessageRange {
     /// The first sequence, or with `backwards` the last one.

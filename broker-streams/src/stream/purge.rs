@@ -8,7 +8,7 @@ use crate::error::ApiError;
 use crate::filters::Filters;
 use crate::store::StorageError;
 
-/// Which messages to remove.
+/// The messages to remove.
 // NATS 2.14: jetstream_api.go JSApiStreamPurgeRequest.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default)]

@@ -187,7 +187,7 @@ impl Job {
     fn allocate_ahead(&mut self) -> Result<bool, Failure> {
         let Some(active) = &mut self.active else { return Ok(self.has_room) };
         let needed = active.end + RESERVE_BYTES;
-        // Who writes little waits for each sync; who writes much, for the bytes.
+        // A stream with few writes waits for each sync, one with many for the bytes.
         let bytes = self.pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>();
         let fills = bytes > 0 && bytes <= FILLED_BELOW;
         let covered = if fills { active.filled } else { active.allocated };

@@ -29,7 +29,7 @@ impl DirectoryLock {
             Ok(()) => {
                 let mut contents = Vec::new();
                 (&mut file).take(DURABLE.len() as u64).read_to_end(&mut contents)?;
-                // What this server writes is not durable before it says so.
+                // The writes of this server are not durable before it says so.
                 file.set_len(0)?;
                 file.sync_all()?;
                 Ok(Self { file, was_durable: contents == DURABLE.as_bytes() })

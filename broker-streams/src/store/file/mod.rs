@@ -152,7 +152,7 @@ impl FileStorage {
         let (number, end) = self.segments.back().map_or((0, 0), |last| (last.number, last.end));
         let is_full =
             end > format::SEGMENT_HEADER && end + length(record) > self.options.segment_bytes;
-        // What is behind damage may be at a place where no record is looked for.
+        // Records behind damage may be at places where none is looked for.
         let is_damaged = self.segments.back().is_some_and(|last| last.damaged);
         if number == 0 || is_full || is_damaged {
             self.begin_segment();

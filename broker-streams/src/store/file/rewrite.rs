@@ -106,7 +106,7 @@ fn store(disk: &dyn Disk, bytes: &[u8]) -> io::Result<()> {
     let file = disk.create(REWRITTEN)?;
     file.allocate(bytes.len() as u64)?;
     file.write_at(bytes, 0)?;
-    // What is compressed leaves room.
+    // Compressed contents leave room.
     file.truncate(bytes.len() as u64)?;
     file.sync()
 }

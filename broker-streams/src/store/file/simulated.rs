@@ -42,7 +42,7 @@ struct State {
 struct Contents {
     bytes: Vec<u8>,
     durable: Vec<u8>,
-    /// What may differ of the two: from, to.
+    /// The range in which the two may differ: from, to.
     dirty: (usize, usize),
 }
 

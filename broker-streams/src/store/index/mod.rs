@@ -1,4 +1,4 @@
-//! Which messages a store has, by sequence and by subject, without their bytes.
+//! The messages that a store has, by sequence and by subject, without their bytes.
 //!
 //! The index answers all searches. What a message takes depends on the number of different subjects among the 65536 messages around it: nothing
 //! if there is one subject or if each message has a new one, half a byte or less up to 15, 1 or 2 bytes up to 32768, and 4 bytes beyond. Where

@@ -50,7 +50,7 @@ impl Packed {
         let mut decompressed = Vec::new();
         let mut bytes = &self.bytes[..];
         if self.is_compressed {
-            // What was compressed here is always readable.
+            // Bytes that were compressed here are always readable.
             decompressed = snap::raw::Decoder::new().decompress_vec(bytes).unwrap_or_default();
             bytes = &decompressed;
         }

@@ -10,7 +10,7 @@ use crate::filters::Filters;
 /// a bit for each subject of the stream, and one comparison for each new subject.
 const REMEMBERED: usize = 16;
 
-/// Which subjects a search is for.
+/// The subjects that a search is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Wanted<'a> {
     /// All.

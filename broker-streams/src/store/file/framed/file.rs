@@ -37,7 +37,7 @@ struct State {
 struct Decoded {
     at: u64,
     contents: Vec<u8>,
-    /// What follows.
+    /// The place after it.
     next: Mark,
 }
 

@@ -1,4 +1,4 @@
-//! Where the frames of a file are.
+//! The places of the frames of a file.
 
 use std::io;
 
@@ -79,7 +79,7 @@ pub(super) struct Index {
     pub(super) frames: u64,
     /// The end of the contents and of the frames.
     pub(super) end: Mark,
-    /// What follows was being written when the machine stopped.
+    /// The bytes after the frames were being written when the machine stopped.
     pub(super) is_torn: bool,
     /// The first frame is encrypted.
     pub(super) is_encrypted: bool,

@@ -85,7 +85,7 @@ impl StoreEncryption {
     }
 }
 
-/// Why the keys of a store are not there.
+/// The reason why the keys of a store are not there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -132,7 +132,7 @@ pub enum KeyChange {
     /// Nothing.
     #[default]
     Nothing,
-    /// What was stored was encrypted.
+    /// The stored contents were encrypted.
     Encrypted,
     /// The configured key or the cipher is another one.
     Converted,

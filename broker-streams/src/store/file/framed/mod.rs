@@ -1,6 +1,6 @@
 //! Encryption and compression: a disk whose files are stored as frames on another disk.
 //!
-//! What is written to a file at once becomes one or more *frames* ([`frame`]), each compressed, encrypted and with a checksum of its own.
+//! The bytes that are written to a file at once become one or more *frames* ([`frame`]), each compressed, encrypted and with a checksum of its own.
 //! The layers above read and write the contents of the frames, with the same places as in a file without frames: the log knows nothing
 //! of it. A frame that is damaged is read as bytes that are no record; one that was being written when the machine stopped, as a record that
 //! was not written as a whole.
@@ -171,7 +171,7 @@ impl FramedDisk {
                 has_encrypted = true;
             }
         }
-        // What is encrypted is durable before the file of keys says so.
+        // Encrypted contents are durable before the file of keys says so.
         self.disk.sync()?;
         Ok(has_encrypted)
     }
@@ -198,7 +198,7 @@ impl FramedDisk {
 
     fn store_copy(&self, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
         let copy = self.create(REWRITTEN)?;
-        // What is complete before it has its name is not judged as one write, of which a part may be missing.
+        // A file that is complete before it has its name is not judged as one write, of which a part may be missing.
         for (number, part) in bytes.chunks(frame::CONTENTS).enumerate() {
             copy.write_at(part, (number * frame::CONTENTS) as u64)?;
         }

@@ -99,7 +99,7 @@ fn damage_of_a_store_that_is_open_is_found() {
         assert_eq!(scrub(&mut storage), [], "{mode:?}");
         let name = format::name_of(storage.segments[2].number);
         disk.flip(&name, disk.length(&name) / 2, 3);
-        // What is in memory is not read.
+        // Messages in memory are not read.
         storage = mode.open(&disk).unwrap().storage;
         let found = scrub(&mut storage);
         let [damage] = &found[..] else { panic!("{mode:?}: {found:?}") };
