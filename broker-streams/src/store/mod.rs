@@ -148,12 +148,12 @@ pub trait Storage: Send {
     /// [`StorageError::Io`] if there is no room, after which nothing has changed; [`StorageError::Failed`].
     fn append(&mut self, record: &Record<'_>) -> Result<(), StorageError>;
 
-    /// Raises the last sequence, without messages. Nothing happens if it is higher already.
+    /// Raises the last sequence, without messages, and sets the last time if there is a `time`. Nothing happens if the sequence is higher already.
     ///
     /// # Errors
     ///
     /// As for [`Self::append`].
-    fn skip_to(&mut self, last_sequence: u64) -> Result<(), StorageError>;
+    fn skip_to(&mut self, last_sequence: u64, time: Option<Time>) -> Result<(), StorageError>;
 
     /// Removes a message; overwrites its bytes if `erase`. Returns its size as limits count it, or `None` if there is none.
     ///

@@ -65,7 +65,7 @@ impl Stream {
     ) -> Result<Self, ApiError> {
         storage.set_compression(config.compression);
         if config.first_sequence > 1 {
-            storage.skip_to(config.first_sequence - 1).map_err(store_error)?;
+            storage.skip_to(config.first_sequence - 1, None).map_err(store_error)?;
         }
         let mut stream = Self {
             created,

@@ -113,7 +113,7 @@ impl Stream {
     /// Uses a sequence for a message that no consumer wants.
     fn skip(&mut self, draft: &Draft<'_>, context: &mut Context<'_>) -> Result<u64, ApiError> {
         let sequence = self.next_sequence(draft);
-        self.storage.skip_to(sequence).map_err(store_error)?;
+        self.storage.skip_to(sequence, Some(context.now)).map_err(store_error)?;
         self.remember(draft, sequence, context.now);
         self.roll_up(draft, 0, context)?;
         Ok(sequence)

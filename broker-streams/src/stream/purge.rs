@@ -75,7 +75,7 @@ impl Stream {
     // NATS 2.14: memstore.go compact.
     fn compact(&mut self, sequence: u64) -> Result<u64, StorageError> {
         let removed = self.discard_before(sequence)?;
-        self.storage.skip_to(sequence - 1)?;
+        self.storage.skip_to(sequence - 1, None)?;
         Ok(removed)
     }
 

@@ -254,6 +254,9 @@ impl Recovery {
             Kind::Skip => {
                 self.raise(sequence + 1);
                 self.index.skip_to(sequence);
+                if fact.time != Time(0) {
+                    self.last_time = fact.time;
+                }
             }
             Kind::Entry => self.add_entry(fact, vec![fact.payload.to_vec()]),
             Kind::Replaced => {

@@ -35,11 +35,13 @@ impl Storage for FileStorage {
         Ok(())
     }
 
-    fn skip_to(&mut self, last_sequence: u64) -> Result<(), StorageError> {
+    fn skip_to(&mut self, last_sequence: u64, time: Option<Time>) -> Result<(), StorageError> {
         self.check(false)?;
         if last_sequence > self.index.last() {
-            self.write(Kind::Skip, &Record { sequence: last_sequence, ..Record::default() })?;
+            let record = Record { sequence: last_sequence, ..Record::default() };
+            self.write(Kind::Skip, &Record { time: time.unwrap_or_default(), ..record })?;
             self.index.skip_to(last_sequence);
+            self.last_time = time.unwrap_or(self.last_time);
             self.position += 1;
         }
         Ok(())

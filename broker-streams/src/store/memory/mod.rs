@@ -75,9 +75,12 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn skip_to(&mut self, last_sequence: u64) -> Result<(), StorageError> {
-        self.index.skip_to(last_sequence);
-        self.position += 1;
+    fn skip_to(&mut self, last_sequence: u64, time: Option<Time>) -> Result<(), StorageError> {
+        if last_sequence > self.index.last() {
+            self.index.skip_to(last_sequence);
+            self.last_time = time.unwrap_or(self.last_time);
+            self.position += 1;
+        }
         Ok(())
     }
 

@@ -44,8 +44,11 @@ pub(crate) fn change(storage: &mut dyn Storage, model: &mut Model, random: &mut 
         }
         80..84 => {
             let sequence = last + random.below(3);
-            storage.skip_to(sequence).unwrap();
-            model.last = model.last.max(sequence);
+            let time = (random.below(2) == 0).then_some(Time(model.now));
+            storage.skip_to(sequence, time).unwrap();
+            if sequence > last {
+                (model.last, model.last_time) = (sequence, time.unwrap_or(model.last_time));
+            }
         }
         84..88 => {
             let sequence = first + random.below(span.div_ceil(4));

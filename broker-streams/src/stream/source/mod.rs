@@ -277,7 +277,7 @@ impl Stream {
         feed.sequence = feed.sequence.max(created.delivered.stream_seq);
         (feed.phase, feed.fails, feed.heard) = (Phase::Running, 0, Some(context.now));
         let is_behind = feed.is_mirror && created.delivered.stream_seq > last;
-        if is_behind && self.storage.skip_to(created.delivered.stream_seq).is_err() {
+        if is_behind && self.storage.skip_to(created.delivered.stream_seq, None).is_err() {
             self.retry_feeds(context.now);
         }
     }

@@ -76,8 +76,10 @@ impl Storage for NaiveStorage {
         Ok(())
     }
 
-    fn skip_to(&mut self, last_sequence: u64) -> Result<(), StorageError> {
-        self.last = self.last.max(last_sequence);
+    fn skip_to(&mut self, last_sequence: u64, time: Option<Time>) -> Result<(), StorageError> {
+        if last_sequence > self.last {
+            (self.last, self.last_time) = (last_sequence, time.unwrap_or(self.last_time));
+        }
         self.position += 1;
         Ok(())
     }

@@ -175,6 +175,8 @@ fn messages_that_no_consumer_wants_use_a_sequence() {
     let mut bench = Bench::new(config);
     bench.told.wanted = vec!["a"];
     assert_eq!(bench.publish("b", "Nats-Msg-Id: 1", ""), ack(1));
+    let first = bench.stream.state().last_time;
+    assert_eq!(first, bench.now);
     assert_eq!(bench.publish("a", "", ""), ack(2));
     assert_eq!(bench.sequences(), [2]);
     let duplicate = r#"{"stream":"S","seq":1,"duplicate": true}"#;

@@ -129,7 +129,7 @@ fn what_changes_nothing_is_durable_at_once() {
     let mut storage = open(&SimulatedDisk::new(1)).storage;
     settle(&mut storage);
     assert_eq!(storage.remove_before(1).unwrap(), 0);
-    storage.skip_to(0).unwrap();
+    storage.skip_to(0, None).unwrap();
     assert_eq!(storage.remove(1, true).unwrap(), None);
     assert_eq!(storage.durable(), storage.position());
     fill(&mut storage, 1..=3);
@@ -280,7 +280,9 @@ fn a_failed_sync_is_never_repeated() {
         assert!(storage.begin_sync().is_none());
         let refused = storage.append(&record(3, b"")).unwrap_err();
         assert!(matches!(refused, StorageError::Failed(_)));
-        for result in [storage.journal(b"x"), storage.skip_to(9), storage.replace_journal(&[])] {
+        for result in
+            [storage.journal(b"x"), storage.skip_to(9, None), storage.replace_journal(&[])]
+        {
             assert!(matches!(result, Err(StorageError::Failed(_))));
         }
         assert!(storage.remove(1, false).is_err() && storage.remove_before(2).is_err());
