@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker_core::subject::SubjectTransform;
+use broker_core::subject::{SubjectTransform, TransformError};
 
 use super::answer::ack_prefix;
 use super::batch::Batches;
@@ -171,6 +171,8 @@ pub(super) fn output(config: &StreamConfig) -> Result<Option<SubjectTransform>, 
     }
     match SubjectTransform::new(source, destination) {
         Ok(transform) => Ok(Some(transform)),
+        // None of its results is a subject.
+        Err(TransformError::WhiteSpace) => Ok(None),
         Err(_) => {
             Err(ApiError::stream_invalid_config("stream configuration for republish not valid"))
         }

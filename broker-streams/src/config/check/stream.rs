@@ -1,6 +1,8 @@
 //! Checks of configurations of streams.
 // NATS 2.14: stream.go checkStreamCfg.
 
+use broker_core::subject::{SubjectTransform, TransformError};
+
 use super::context::StreamCheck;
 use super::source::{check_cycles, check_mirror, check_sources};
 use super::transform::{bad_subject, check_mapping, is_bad_source};
@@ -296,11 +298,11 @@ fn set_republish(config: &mut StreamConfig, check: &StreamCheck<'_>) -> Result<(
     })
 }
 
-/// Returns true if the pair is a transform; an empty destination is none at all.
+/// Returns true if the pair is a transform; an empty destination is none at all, and with white space in it nothing is published.
 // NATS 2.14: subject_transform.go NewSubjectTransform.
 fn is_transform(source: &str, destination: &str) -> bool {
-    destination.is_empty()
-        || broker_core::subject::SubjectTransform::new(source, destination).is_ok()
+    let transform = SubjectTransform::new(source, destination);
+    destination.is_empty() || matches!(transform, Ok(_) | Err(TransformError::WhiteSpace))
 }
 
 fn set_placement(config: &mut StreamConfig) -> Result<(), ApiError> {

@@ -40,6 +40,18 @@ fn stored_messages_are_published_again() {
 }
 
 #[test]
+fn nothing_is_published_again_under_a_subject_with_white_space() {
+    let republish = Republish {
+        source: "a".into(),
+        destination: "b\r\nPUB c 0\r\n".into(),
+        headers_only: false,
+    };
+    let mut bench = Bench::new(StreamConfig { republish: Some(republish), ..Default::default() });
+    assert_eq!(bench.publish("a", "", "x"), ack(1));
+    assert_eq!(bench.sent.0, []);
+}
+
+#[test]
 fn a_transform_that_is_none_is_refused() {
     let subject_transform = Some(TransformConfig { source: "a".into(), destination: "$1".into() });
     let config = memory(StreamConfig { subject_transform, ..StreamConfig::default() });
