@@ -26,7 +26,9 @@ struct Value<'a> {
 }
 
 /// The counts that were taken from other streams: by stream, then by subject.
-pub(super) type Sources = BTreeMap<String, BTreeMap<String, String>>;
+pub(super) type Sources = BTreeMap<String, Counts>;
+
+type Counts = BTreeMap<String, String>;
 
 /// A counter.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +81,7 @@ impl Stream {
         let total = Decimal::parse(text.as_bytes()).unwrap_or_default();
         let sources = match Fields::read(last.headers).counter_sources.unwrap_or_default() {
             b"" => Sources::new(),
-            json => serde_json::from_slice(json).map_err(|_| ApiError::MESSAGE_COUNTER_BROKEN)?,
+            json => read_sources(json).ok_or(ApiError::MESSAGE_COUNTER_BROKEN)?,
         };
         Ok(Counter { total, sources })
     }
@@ -112,6 +114,17 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Reads the counts of sources. A publisher may have sent them: as for programs in Go, `null` is an empty value.
+fn read_sources(json: &[u8]) -> Option<Sources> {
+    type Nullable<T> = BTreeMap<String, Option<T>>;
+    let sources: Option<Nullable<Nullable<String>>> = serde_json::from_slice(json).ok()?;
+    let counts = |counts: Nullable<String>| -> Counts {
+        counts.into_iter().map(|(subject, count)| (subject, count.unwrap_or_default())).collect()
+    };
+    let sources = sources.unwrap_or_default().into_iter();
+    Some(sources.map(|(name, of)| (name, of.map(counts).unwrap_or_default())).collect())
 }
 
 /// Replaces the value of a field where it is, or adds the field as the last.

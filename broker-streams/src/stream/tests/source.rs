@@ -303,6 +303,22 @@ fn a_sourced_counter_keeps_the_place_of_its_increment() {
 }
 
 #[test]
+fn counts_of_sources_may_be_null() {
+    for counts in [r#"{"O":null}"#, r#"{"O":{"a":null}}"#, "null"] {
+        let (sources, allow_message_counter) = (vec![source("O")], true);
+        let mut bench =
+            Bench::new(StreamConfig { sources, allow_message_counter, ..StreamConfig::default() });
+        start(&mut bench);
+        let fields = format!("Nats-Incr: 1|Nats-Counter-Sources: {counts}");
+        assert!(bench.publish("a", &fields, "").contains(r#""val":"1""#), "{counts}");
+        deliver_payload(&mut bench, (0, "a"), (1, 1), ("Nats-Incr: 5", r#"{"val":"5"}"#));
+        let (headers, payload) = bench.message(2);
+        assert_eq!(payload, r#"{"val":"6"}"#, "{counts}");
+        assert!(headers.contains("Nats-Counter-Sources: {\"O\":{\"a\":\"5\"}}\r\n"), "{headers}");
+    }
+}
+
+#[test]
 fn a_source_selects_subjects_that_it_keeps() {
     let transform = |source: &str, destination: &str| TransformConfig {
         source: source.into(),
