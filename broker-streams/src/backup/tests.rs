@@ -331,6 +331,8 @@ fn wrong_metadata_are_refused() {
     let sum = |meta: &[u8]| Checksum::of_stream("S").text_of(meta);
     let other = br#"{"name":"T"}"#;
     assert_eq!(error_of(&with(other, sum(other))), "stream names do not match");
+    let only_meta = archive(|archive| archive.file("meta.inf", br#"{"name":"S"}"#).unwrap());
+    assert_eq!(error_of(&only_meta), "ok");
     let wrong = with(br#"{"name":"S"}"#, sum(other));
     assert_eq!(error_of(&wrong), "meta.inf: the checksum does not match");
     let text = error_of(&with(b"{", sum(b"{")));
