@@ -10,7 +10,8 @@ use broker_core::account::{
     AccountConfig, Export, ExportAccess, Import, ResponseType, Sampling, ServiceLatency,
 };
 use broker_core::auth::{User, Users};
-use broker_core::{Broker, Options, Subject, SubjectFilter};
+use broker_core::endpoint::Scratch;
+use broker_core::{Broker, Options, ServerMessage, Subject, SubjectFilter};
 use common::{Party, World};
 
 fn filter(text: &str) -> SubjectFilter {
@@ -281,6 +282,36 @@ fn services_are_chained() {
     assert_eq!(c.read(), "MSG in 5 2\r\nok\r\n");
     for account in ["A", "B"] {
         assert!(world.broker.shares(account, 10).unwrap().responses.is_empty(), "{account}");
+    }
+}
+
+#[test]
+fn the_interest_in_a_response_is_that_of_the_requester() {
+    let streamed = |text| service(text).with_response_type(ResponseType::Streamed);
+    let mut world = world(vec![
+        AccountConfig::new("A").with_export(streamed("a.*")),
+        AccountConfig::new("B")
+            .with_import(import("A", "a.*").with_to("b.$1"))
+            .with_export(streamed("b.*")),
+        AccountConfig::new("C").with_import(import("B", "b.*").with_to("c.$1")),
+    ]);
+    let (mut a, mut b, mut c) =
+        (join(&mut world, "a"), join(&mut world, "b"), join(&mut world, "c"));
+    let mut publisher = world.broker.server_publisher("A");
+    world.send(&mut a, "SUB a.1 1\r\n");
+    for (party, subject) in [(&mut b, "b.1"), (&mut c, "c.1")] {
+        world.send(party, format!("SUB in 5\r\nPUB {subject} in 0\r\n\r\n"));
+        let reply = Request::read(&a).reply;
+        let reply = reply.as_bytes();
+        assert!(publisher.has_interest(reply, None), "{subject}");
+        assert!(!publisher.has_interest(reply, Some(b"q")), "{subject}");
+        world.send(party, "UNSUB 5\r\n");
+        assert!(!publisher.has_interest(reply, None), "{subject}");
+        let answer = ServerMessage { to: reply, subject: reply, ..ServerMessage::default() };
+        let mut scratch = Scratch::new();
+        world.broker.begin(&mut scratch);
+        assert!(!publisher.publish(&answer, &mut scratch), "{subject}");
+        world.broker.flush(&mut scratch);
     }
 }
 

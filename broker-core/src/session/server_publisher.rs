@@ -65,6 +65,9 @@ impl ServerPublisher {
     /// [`Broker::flush`](crate::Broker::flush), or at the end of the call of the handler that lends it.
     pub fn publish(&mut self, message: &ServerMessage<'_>, scratch: &mut Scratch) -> bool {
         let Self { account, cache, services, random, sizes, body, matches, .. } = self;
+        if account.awaits_response(message.to) == Some(false) {
+            return false;
+        }
         let matches = if message.to == message.subject {
             matches.clear();
             account.interest.collect(message.to, matches);
@@ -117,9 +120,13 @@ impl ServerPublisher {
         is_delivered
     }
 
-    /// Returns true if a message to `subject` would have a receiver; in the queue group, if one is named.
+    /// Returns true if a message to `subject` would have a receiver; in the queue group, if one is named. The receiver of a response to
+    /// a request of another account is the client that has sent the request.
     pub fn has_interest(&mut self, subject: &[u8], queue_group: Option<&[u8]>) -> bool {
         let Self { account, cache, .. } = self;
+        if let Some(is_awaited) = account.awaits_response(subject) {
+            return is_awaited && queue_group.is_none();
+        }
         let matches = cache.look_up(&account.interest, subject, None, |_| Verdict::ALLOWED).matches;
         let Some(queue_group) = queue_group else { return reaches(subject, matches) };
         let is_member = |one: &Arc<Subscription>| one.queue() == Some(queue_group);

@@ -219,6 +219,19 @@ impl Account {
         }
     }
 
+    /// Returns true if a response to a request that was passed on to this account would reach who has asked; `None` if `reply` is not the
+    /// reply subject of such a request. A request passes through a limited number of accounts.
+    // NATS 2.14: consumer.go trackDownAccountAndInterest.
+    pub(crate) fn awaits_response(&self, reply: &[u8]) -> Option<bool> {
+        let responses = self.owed_responses().filter(|responses| responses.is_reply(reply))?;
+        let is_awaited = responses.find(reply).is_some_and(|response| {
+            let Some(requester) = response.asked.requester.upgrade() else { return false };
+            let awaits = requester.awaits_response(&response.to);
+            awaits.unwrap_or_else(|| requester.is_wanted(&response.to))
+        });
+        Some(is_awaited)
+    }
+
     /// Returns true if there is a subscription for the subject.
     fn is_wanted(&self, subject: &[u8]) -> bool {
         let mut matches = Matches::default();

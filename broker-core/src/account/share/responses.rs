@@ -219,6 +219,17 @@ impl Responses {
         self.id(subject).is_some_and(|id| self.state.lock().open.contains_key(&id))
     }
 
+    /// Returns true for the reply subject of a request, whether a response to it is awaited or not.
+    pub(super) fn is_reply(&self, subject: &[u8]) -> bool {
+        self.id(subject).is_some()
+    }
+
+    /// Returns the request with this reply subject, if a response to it is awaited.
+    pub(super) fn find(&self, subject: &[u8]) -> Option<Response> {
+        let id = self.id(subject)?;
+        self.state.lock().open.get(&id).map(|(response, _)| response.clone())
+    }
+
     /// Removes a request that gets no further response.
     pub(crate) fn remove(&self, subject: &[u8]) -> Option<Response> {
         let id = self.id(subject)?;
