@@ -51,6 +51,9 @@ pub(super) fn open(server: &Arc<Server>, accounts: &Arc<Accounts>) -> HandlerSub
                 let request = QueuedRequest::of(Arc::clone(&system) as _, message, context);
                 return system.server.requests.push(request);
             }
+            if is_of_cluster(message.subject()) {
+                return;
+            }
             let kind = match message.subject() {
                 INFO => "io.nats.jetstream.api.v1.account_info_response",
                 _ => "io.nats.jetstream.api.v1.system_response",
@@ -69,6 +72,17 @@ pub(super) fn open(server: &Arc<Server>, accounts: &Arc<Accounts>) -> HandlerSub
 fn is_purge(subject: &[u8]) -> bool {
     let account = subject.strip_prefix(api::ACCOUNT_PURGE.as_bytes());
     account.is_some_and(|account| !account.contains(&b'.'))
+}
+
+/// Returns true for a request about the servers of a cluster, which a single server does not answer.
+fn is_of_cluster(subject: &[u8]) -> bool {
+    let is_of_stream = |request: &[u8]| {
+        let names = subject.strip_prefix(request).map(|names| names.split(|byte| *byte == b'.'));
+        names.is_some_and(|names| names.count() == 2)
+    };
+    matches!(subject, b"$JS.API.META.LEADER.STEPDOWN" | b"$JS.API.SERVER.REMOVE")
+        || is_of_stream(b"$JS.API.ACCOUNT.STREAM.MOVE.")
+        || is_of_stream(b"$JS.API.ACCOUNT.STREAM.CANCEL_MOVE.")
 }
 
 impl System {

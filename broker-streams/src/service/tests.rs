@@ -453,6 +453,26 @@ fn the_system_account_is_told_that_it_has_no_streams() {
 }
 
 #[test]
+fn requests_of_a_cluster_are_not_answered() {
+    let world = World::new();
+    let system = world.broker.system_account();
+    let client = world.broker.client_as(Grant::anonymous().with_account(&*system));
+    let mut answers = block_on(client.subscribe("in")).unwrap();
+    let requests = [
+        "META.LEADER.STEPDOWN",
+        "SERVER.REMOVE",
+        "ACCOUNT.STREAM.MOVE.A.S",
+        "ACCOUNT.STREAM.CANCEL_MOVE.A.S",
+    ];
+    for request in requests.into_iter().chain(["ACCOUNT.STREAM.MOVE.A"]) {
+        block_on(client.publish_with_reply(format!("$JS.API.{request}"), "in", "".into())).unwrap();
+    }
+    let answer = block_on(answers.next()).unwrap();
+    assert!(answer.payload.ends_with(br#""description":"JetStream not enabled for account"}}"#));
+    assert!(answers.try_next().is_none(), "one answer, to a subject that is no request");
+}
+
+#[test]
 fn the_system_account_purges_other_accounts() {
     let world = World::new();
     let setter = world.streams.account_setter();
