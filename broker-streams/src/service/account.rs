@@ -14,6 +14,7 @@ use super::directory::Directory;
 use super::interest::PushInterest;
 use super::lock::{lock, read, write};
 use super::outbox::BrokerOutbox;
+use super::overlap::overlap;
 use super::requests_queue::QueuedRequest;
 use super::server::Server;
 use super::task::Responder;
@@ -331,11 +332,13 @@ impl Account {
         let Some(directory) = self.server.directory() else { return Ok(()) };
         let mut cells = Vec::new();
         let is_durable = directory.begin_account(&self.name);
-        for name in directory.streams_of(&self.name)? {
-            match self.recover_stream(&name, directory.open_of(&self.name, &name, is_durable)) {
+        let names = directory.streams_of(&self.name)?;
+        let open = |name: &String| directory.open_of(&self.name, name, is_durable);
+        overlap(&names, directory.openers(), open, |name, opened| -> std::io::Result<()> {
+            match self.recover_stream(name, opened) {
                 Ok(Recovered::Stream(cell)) => cells.push(*cell),
                 Ok(Recovered::Nothing { has_unreadable }) => {
-                    self.note_nothing(directory, &name, has_unreadable)?;
+                    self.note_nothing(directory, name, has_unreadable)?;
                 }
                 Err(error) => {
                     lock(&self.unrecovered).insert(name.clone());
@@ -345,7 +348,8 @@ impl Account {
                     );
                 }
             }
-        }
+            Ok(())
+        })?;
         self.start(cells);
         Ok(())
     }

@@ -21,6 +21,10 @@ const DELETED: &str = ".deleted-";
 /// The prefix of directories of streams that are being restored. No stream has such a name, either.
 const STAGED: &str = ".restore-";
 
+/// The stores that are opened at the same time: after a crash each waits twice for the disk, which serves several together. Each may have a
+/// segment of 8 MiB in memory meanwhile.
+const OPENERS: usize = 4;
+
 /// The directory, which one server uses at a time.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -137,6 +141,15 @@ impl Directory {
     pub(super) fn begin_account(&self, account: &str) -> bool {
         let is_first = lock(&self.opened).insert(account.to_owned());
         is_first && self.was_durable()
+    }
+
+    /// Returns the number of threads that open stores at the same time.
+    pub(super) fn openers(&self) -> usize {
+        match &self.place {
+            Place::Files { .. } => OPENERS,
+            #[cfg(feature = "testing")]
+            Place::Simulated { .. } => 1,
+        }
     }
 
     /// Opens the store of a stream, whose files are durable or not.

@@ -18,6 +18,7 @@ mod interest;
 mod lock;
 mod options;
 mod outbox;
+mod overlap;
 mod report;
 mod requests;
 mod requests_queue;
