@@ -4,8 +4,8 @@ use super::record::ALIGNMENT;
 
 /// The places of some records of a sequence of records, from which others are found by reading on.
 ///
-/// A mark takes 4 bytes: it is stored relative to a head before it. Where all records from one mark to the next are at the same distance from each
-/// other, the place of each follows from the two.
+/// A mark takes 4 bytes: it is stored relative to a head before it. Where records are at the same distance from each other, as those of messages of
+/// one length are, the place of each follows from the first and the last: only these are marked.
 #[derive(Clone, Debug)]
 pub(crate) struct Marks {
     heads: Vec<Head>,
@@ -15,7 +15,7 @@ pub(crate) struct Marks {
     last: usize,
     /// The sequence and the place of the last record.
     before: (u64, usize),
-    /// The distance of the records since the last mark; 0 without a second one, `None` if it differs or sequences are missing.
+    /// The distance of the records since the last mark from each other; 0 without a second one, `None` if it differs or sequences are missing.
     stride: Option<usize>,
 }
 
@@ -61,19 +61,38 @@ impl Marks {
         }
     }
 
-    /// Adds a record behind all others; marks it if the last mark is far enough.
+    /// Adds a record behind all others. Marks it if the last mark is far enough, unless its place follows from the records before it.
     pub(crate) fn add(&mut self, sequence: u64, at: usize) {
-        let (before, step) = (self.before.0, at - self.before.1);
+        let (before, step) = (self.before, at - self.before.1);
         self.before = (sequence, at);
         if !self.heads.is_empty() {
-            let is_same = |stride: &usize| *stride == 0 || *stride == step;
-            let is_next = sequence == before + 1;
-            self.stride = self.stride.filter(is_same).filter(|_| is_next).map(|_| step);
-            if at - self.last < self.distance {
+            let is_next = sequence == before.0 + 1;
+            if is_next && matches!(self.stride, Some(0)) {
+                self.stride = Some(step);
+            } else if !is_next || self.stride != Some(step) {
+                // The row that is even may be long: it ends with its last record.
+                if self.is_even() && before.1 - self.last >= self.distance {
+                    self.mark(before);
+                    self.stride = is_next.then_some(step);
+                } else {
+                    self.stride = None;
+                }
+            }
+            if self.is_even() || at - self.last < self.distance {
                 return;
             }
-            self.end_row();
         }
+        self.mark((sequence, at));
+    }
+
+    /// Returns true if the records since the last mark are at the same distance from each other.
+    fn is_even(&self) -> bool {
+        self.stride.is_some_and(|stride| stride > 0)
+    }
+
+    /// Marks a record. It ends the row that the last mark begins, and begins another one.
+    fn mark(&mut self, (sequence, at): (u64, usize)) {
+        self.end_row();
         self.last = at;
         match self.heads.last().and_then(|head| head.mark(sequence, at)) {
             Some(mark) => self.marks.push(mark),
@@ -127,9 +146,14 @@ impl Marks {
             Some(mark) => Some((head.sequence + mark.distance(), head.place(*mark))),
             None => next_head.map(|next| (next.sequence, next.at as usize)),
         };
-        let Some((behind, end)) = next.filter(|_| is_even) else {
+        let is_even = if next.is_some() { is_even } else { self.is_even() };
+        let (behind, end) = next.unwrap_or(self.before);
+        if !is_even {
             return Start { at, is_exact: sequence == first };
-        };
+        }
+        if sequence > behind {
+            return Start { at: end, is_exact: false };
+        }
         let stride = (end - at) / (behind - first) as usize;
         Start { at: at + (sequence - first) as usize * stride, is_exact: true }
     }
@@ -162,11 +186,23 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
+
+    /// Checks that each record is found by reading less than the distance of marks.
+    fn assert_near(marks: &Marks, all: &[(u64, usize)]) {
+        for (at, (sequence, place)) in all.iter().enumerate() {
+            let start = marks.start(*sequence);
+            assert!(start.at <= *place, "{sequence}: {start:?}, not {place}");
+            assert!(place - start.at < marks.distance, "{sequence}: {start:?}, not {place}");
+            assert!(all[..=at].iter().rev().any(|(_, known)| *known == start.at), "{start:?}");
+            assert!(!start.is_exact || start.at == *place, "{sequence}: {start:?}, not {place}");
+        }
+    }
 
     #[test]
-    fn the_nearest_mark_before_a_record_is_found() {
+    fn a_mark_is_near_before_each_record() {
         let mut marks = Marks::new(100);
-        let (mut all, mut sequence, mut at, mut marked) = (Vec::new(), 7, 64, None);
+        let (mut all, mut sequence, mut at) = (Vec::new(), 7, 64);
         for step in 0..5000_u64 {
             all.push((sequence, at));
             marks.add(sequence, at);
@@ -174,15 +210,47 @@ mod tests {
             sequence += if step % 700 == 0 { 1 << 40 } else { 1 + step % 3 };
             at += if step % 900 == 0 { 1 << 20 } else { 40 + 8 * (step as usize % 5) };
         }
-        for (sequence, at) in all {
-            if marked.is_none_or(|last| at - last >= 100) {
-                marked = Some(at);
-            }
-            assert_eq!(Some(marks.before(sequence)), marked, "{sequence}");
-        }
+        assert_near(&marks, &all);
         assert_eq!(marks.before(6), 0);
-        assert_eq!(Some(marks.before(u64::MAX)), marked);
+        assert!(at - marks.before(u64::MAX) < 200);
         assert!(marks.heads.len() < 20, "{}", marks.heads.len());
+    }
+
+    #[test]
+    fn rows_that_are_even_at_times_have_marks_near_each_record() {
+        for seed in 0..200 {
+            let mut random = Random::new(seed);
+            let mut marks = Marks::new(200);
+            let (mut all, mut sequence, mut at, mut length) = (Vec::new(), 1, 0, 40);
+            for _ in 0..500 {
+                all.push((sequence, at));
+                marks.add(sequence, at);
+                if random.below(8) == 0 {
+                    assert_near(&marks, &all);
+                }
+                if random.below(20) == 0 {
+                    length = 8 * (4 + random.below(40) as usize);
+                }
+                sequence += 1 + u64::from(random.below(30) == 0);
+                at += length + if random.below(30) == 0 { 32 } else { 0 };
+            }
+            assert_near(&marks, &all);
+        }
+    }
+
+    #[test]
+    fn records_of_one_length_need_few_marks() {
+        let mut marks = Marks::new(4096);
+        let (mut at, mut sequence) = (64, 1);
+        while at < 8 << 20 {
+            // A batch begins with a record of its own.
+            at += if sequence % 2000 == 0 { 40 } else { 0 };
+            marks.add(sequence, at);
+            (at, sequence) = (at + 184, sequence + 1);
+        }
+        marks.close();
+        let bytes = marks.heads.capacity() * size_of::<Head>() + marks.marks.capacity() * 4;
+        assert!(bytes < 1024, "{bytes}");
     }
 
     #[test]
