@@ -9,6 +9,7 @@ mod column;
 mod packed;
 mod present;
 mod selection;
+mod several;
 mod subjects;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
 
+use super::several::{Rest, Several};
 use crate::store::SubjectState;
 
 /// The number of a subject, which its first message gives it and its last message takes along: numbers are used again.
@@ -12,9 +13,14 @@ pub(crate) type SubjectId = u32;
 const SPARE_TEXT: usize = 64 * 1024;
 
 /// The table of subjects.
+///
+/// A subject with one message takes 20 bytes and its text.
 #[derive(Default)]
 pub(crate) struct Subjects {
     entries: Vec<Entry>,
+    /// The hash of each text: a table that grows need not read the texts.
+    hashes: Vec<u32>,
+    several: Several,
     texts: Texts,
     by_text: HashTable<SubjectId>,
     free: Vec<SubjectId>,
@@ -22,21 +28,22 @@ pub(crate) struct Subjects {
 }
 
 /// One subject; one without messages is free.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Entry {
     text: Text,
-    /// Of the text: a table that grows need not read the texts.
-    hash: u32,
-    /// The lowest bits of the number of messages; the text has the others.
-    messages: u32,
     /// The sequence of the first message.
     first: u64,
-    /// The sequence of the last message.
-    last: u64,
 }
 
-/// The place of a text in 40 bits, its length in 16, which is as much as a record stores, and 8 bits of a number of messages: an entry takes 32
-/// bytes.
+/// The messages of a subject.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    None = 0,
+    One = 1,
+    Several = 2,
+}
+
+/// The place of a text in 40 bits, its length in 16, which is as much as a record stores, and the kind of the subject in 8.
 #[derive(Clone, Copy, Default)]
 struct Text(u64);
 
@@ -60,20 +67,28 @@ impl Text {
     fn at(self) -> usize {
         (self.0 >> 24) as usize
     }
+
+    fn kind(self) -> Kind {
+        match self.0 & 0xff {
+            0 => Kind::None,
+            1 => Kind::One,
+            _ => Kind::Several,
+        }
+    }
+
+    fn with_kind(self, kind: Kind) -> Self {
+        Self(self.0 & !0xff | kind as u64)
+    }
 }
 
-impl Entry {
-    fn messages(&self) -> u64 {
-        (self.text.0 & 0xff) << 32 | u64::from(self.messages)
-    }
-
-    fn set_messages(&mut self, messages: u64) {
-        self.text.0 = self.text.0 & !0xff | messages >> 32 & 0xff;
-        self.messages = messages as u32;
-    }
-
-    fn state(&self) -> SubjectState {
-        SubjectState { messages: self.messages(), first: self.first, last: self.last }
+impl Kind {
+    fn of(state: SubjectState) -> Self {
+        match state.messages {
+            0 => Self::None,
+            1 if state.first == state.last => Self::One,
+            // One whose first or last message was removed, until it is found again.
+            _ => Self::Several,
+        }
     }
 }
 
@@ -101,10 +116,8 @@ impl Subjects {
     }
 
     fn find_hashed(&self, hash: u32, text: &[u8]) -> Option<SubjectId> {
-        let same = |id: &SubjectId| {
-            let entry = &self.entries[*id as usize];
-            entry.hash == hash && self.texts.get(entry.text) == text
-        };
+        // The table compares some bits of the hash.
+        let same = |id: &SubjectId| self.texts.get(self.entries[*id as usize].text) == text;
         self.by_text.find(spread(hash), same).copied()
     }
 
@@ -117,7 +130,7 @@ impl Subjects {
     /// Adds a message, with a sequence above those of all others. `known` is the number that the subject may have, and has then; any number
     /// will do. Returns true if the subject is new.
     pub(crate) fn add(&mut self, text: &[u8], sequence: u64, known: &mut SubjectId) -> bool {
-        if self.entries.get(*known as usize).is_some_and(|entry| self.is(entry, text)) {
+        if self.entries.get(*known as usize).is_some_and(|entry| self.is(*entry, text)) {
             self.count_in(*known, sequence);
             return false;
         }
@@ -130,45 +143,68 @@ impl Subjects {
         found.is_none()
     }
 
-    fn is(&self, entry: &Entry, text: &[u8]) -> bool {
-        entry.messages() > 0 && self.texts.get(entry.text) == text
+    fn is(&self, entry: Entry, text: &[u8]) -> bool {
+        entry.text.kind() != Kind::None && self.texts.get(entry.text) == text
     }
 
     fn count_in(&mut self, id: SubjectId, sequence: u64) {
-        let entry = &mut self.entries[id as usize];
-        entry.set_messages(entry.messages() + 1);
-        entry.last = sequence;
+        let state = self.state(id);
+        self.set(id, SubjectState { messages: state.messages + 1, last: sequence, ..state });
     }
 
     /// Adds a subject that is not in the table.
     fn create(&mut self, text: &[u8], hash: u32, sequence: u64) -> SubjectId {
-        let text = self.texts.add(text);
-        let entry = Entry { text, hash, messages: 1, first: sequence, last: sequence };
+        let text = self.texts.add(text).with_kind(Kind::One);
+        let entry = Entry { text, first: sequence };
         let id = self.free.pop().unwrap_or(self.entries.len() as SubjectId);
         match self.entries.get_mut(id as usize) {
-            Some(free) => *free = entry,
-            None => self.entries.push(entry),
+            Some(free) => (*free, self.hashes[id as usize]) = (entry, hash),
+            None => {
+                self.entries.push(entry);
+                self.hashes.push(hash);
+                if self.entries.len().is_power_of_two() {
+                    self.several.settle(self.entries.len());
+                }
+            }
         }
-        let entries = &self.entries;
-        self.by_text.insert_unique(spread(hash), id, |id| spread(entries[*id as usize].hash));
+        let hashes = &self.hashes;
+        self.by_text.insert_unique(spread(hash), id, |id| spread(hashes[*id as usize]));
         id
+    }
+
+    /// Sets the state of a subject.
+    fn set(&mut self, id: SubjectId, state: SubjectState) {
+        let subjects = self.entries.len();
+        let entry = &mut self.entries[id as usize];
+        let (before, kind) = (entry.text.kind(), Kind::of(state));
+        entry.first = state.first;
+        entry.text = entry.text.with_kind(kind);
+        let rest = Rest { last: state.last, messages: state.messages };
+        match (before, kind) {
+            (Kind::Several, Kind::Several) => self.several.set(id, rest),
+            (_, Kind::Several) => self.several.add(id, rest, subjects),
+            (Kind::Several, _) => self.several.remove(id),
+            (_, Kind::None | Kind::One) => {}
+        }
     }
 
     /// Makes room in the table for new subjects: it is arranged once, not each time that it has doubled.
     pub(crate) fn reserve(&mut self, subjects: usize) {
-        let entries = &self.entries;
-        self.by_text.reserve(subjects, |id| spread(entries[*id as usize].hash));
+        let hashes = &self.hashes;
+        self.by_text.reserve(subjects, |id| spread(hashes[*id as usize]));
     }
 
     /// Counts messages out. Returns true if none is left: the number is free then.
     pub(crate) fn take(&mut self, id: SubjectId, messages: u64) -> bool {
-        let entry = &mut self.entries[id as usize];
-        entry.set_messages(entry.messages().saturating_sub(messages));
-        if entry.messages() > 0 {
+        let state = self.state(id);
+        let messages = state.messages.saturating_sub(messages);
+        self.set(id, SubjectState { messages, ..state });
+        if messages > 0 {
             return false;
         }
-        let text = std::mem::take(&mut entry.text);
-        if let Ok(place) = self.by_text.find_entry(spread(entry.hash), |other| *other == id) {
+        let text = std::mem::take(&mut self.entries[id as usize].text);
+        let hash = self.hashes[id as usize];
+        if let Ok(place) = self.by_text.find_entry(spread(hash), |other| *other == id) {
             place.remove();
         }
         self.texts.unused += text.len();
@@ -184,9 +220,8 @@ impl Subjects {
         let mut texts = Texts::default();
         texts.bytes.reserve_exact(self.texts.bytes.len() - self.texts.unused);
         for entry in &mut self.entries {
-            let messages = entry.messages();
-            entry.text = texts.add(self.texts.get(entry.text));
-            entry.set_messages(messages);
+            let kind = entry.text.kind();
+            entry.text = texts.add(self.texts.get(entry.text)).with_kind(kind);
         }
         self.texts = texts;
     }
@@ -198,17 +233,24 @@ impl Subjects {
 
     /// Returns the state of a subject.
     pub(crate) fn state(&self, id: SubjectId) -> SubjectState {
-        self.entries[id as usize].state()
+        let Entry { text, first } = self.entries[id as usize];
+        let one = Rest { last: first, messages: 1 };
+        let rest = match text.kind() {
+            Kind::None => Rest { messages: 0, ..one },
+            Kind::One => one,
+            Kind::Several => self.several.get(id).unwrap_or(one),
+        };
+        SubjectState { messages: rest.messages, first, last: rest.last }
     }
 
     /// Sets the sequence of the first message of a subject.
     pub(crate) fn set_first(&mut self, id: SubjectId, sequence: u64) {
-        self.entries[id as usize].first = sequence;
+        self.set(id, SubjectState { first: sequence, ..self.state(id) });
     }
 
     /// Sets the sequence of the last message of a subject.
     pub(crate) fn set_last(&mut self, id: SubjectId, sequence: u64) {
-        self.entries[id as usize].last = sequence;
+        self.set(id, SubjectState { last: sequence, ..self.state(id) });
     }
 
     /// Returns the number of subjects with messages.
@@ -219,8 +261,11 @@ impl Subjects {
     /// Returns the subjects with messages.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SubjectId, &[u8], SubjectState)> {
         let all = self.entries.iter().enumerate();
-        let used = all.filter(|(_, entry)| entry.messages() > 0);
-        used.map(|(id, entry)| (id as SubjectId, self.texts.get(entry.text), entry.state()))
+        let used = all.filter(|(_, entry)| entry.text.kind() != Kind::None);
+        used.map(|(id, entry)| {
+            let id = id as SubjectId;
+            (id, self.texts.get(entry.text), self.state(id))
+        })
     }
 }
 
@@ -279,15 +324,33 @@ mod tests {
 
     #[test]
     fn a_subject_counts_more_messages_than_32_bits() {
-        assert_eq!(size_of::<Entry>(), 32);
         let mut subjects = Subjects::default();
         subjects.add(b"many", 1, &mut 0);
-        subjects.entries[0].set_messages(u64::from(u32::MAX));
+        let most = SubjectState { messages: u64::from(u32::MAX), first: 1, last: 1 };
+        subjects.set(0, most);
         subjects.add(b"many", 2, &mut 0);
         assert_eq!(subjects.state(0).messages, 1 << 32);
         assert!(!subjects.take(0, 7));
         assert_eq!(subjects.state(0).messages, (1 << 32) - 7);
         assert_eq!((subjects.text(0), subjects.find(b"many")), (&b"many"[..], Some(0)));
         assert!(subjects.take(0, 1 << 32));
+    }
+
+    #[test]
+    fn a_subject_with_one_message_takes_twenty_bytes_beside_its_text() {
+        let mut subjects = Subjects::default();
+        for number in 1..=100_000_u64 {
+            let mut known = SubjectId::MAX;
+            subjects.add(&number.to_le_bytes(), number, &mut known);
+            // One in a hundred is written over.
+            if number.is_multiple_of(100) {
+                subjects.add(&number.to_le_bytes(), number, &mut known);
+                assert_eq!(subjects.state(known).messages, 2);
+                subjects.take(known, 1);
+                subjects.set_first(known, number);
+            }
+        }
+        assert_eq!(size_of::<Entry>() + size_of::<u32>(), 20);
+        assert_eq!(subjects.several.bytes(), 0);
     }
 }
