@@ -19,6 +19,7 @@ impl Consumer {
             return false;
         }
         self.count.appended(sequence);
+        self.ahead.appended(sequence);
         let has_receiver =
             if self.is_push() { self.push.may_send() } else { !self.requests.is_empty() };
         has_receiver && self.timers.hold.is_none()
@@ -66,6 +67,7 @@ impl Consumer {
                 self.last_ones = None;
             }
         }
+        self.ahead.forget();
         let before = self.floor;
         let gone = self.pending.iter().take_while(|pending| pending.sequence < start);
         let delivery = gone.map(|pending| pending.delivery).max().unwrap_or_default();

@@ -127,6 +127,7 @@ impl Consumer {
         self.last_ones = None;
         self.timers.expiry = None;
         (self.next, self.next_delivery) = (sequence, 1);
+        self.ahead.forget();
         self.floor = Point { delivery: 0, sequence: sequence - 1 };
         (self.stored.delivered, self.stored.floor) = (self.floor, self.floor);
         (self.last_delivered, self.last_acked) = (Time(0), Time(0));

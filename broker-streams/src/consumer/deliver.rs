@@ -159,7 +159,10 @@ impl Consumer {
 
     /// Returns the next sequence of the stream; a sequence that is not visible if there is none.
     fn next_of_stream(&mut self, view: View<'_>) -> u64 {
-        let found = view.storage.next_match(&self.filters, self.next);
+        let found = self.ahead.first(
+            |first| exists(view.storage, first),
+            || view.storage.next_match(&self.filters, self.next),
+        );
         if let Some(sequence) = found
             && sequence <= view.visible
         {
@@ -220,6 +223,7 @@ impl Consumer {
     /// Moves behind a message that is delivered for the first time, or cannot be.
     fn advance(&mut self, sequence: u64) {
         self.next = sequence + 1;
+        self.ahead.passed(sequence);
         if let Some(ones) = &mut self.last_ones {
             ones.sequences.pop();
             if ones.sequences.is_empty() {

@@ -9,6 +9,7 @@
 mod ack_subject;
 mod acks;
 mod addresses;
+mod ahead;
 mod changes;
 mod contents;
 mod control;
@@ -106,6 +107,7 @@ pub struct Consumer {
 
     /// The next sequence to look at.
     next: u64,
+    ahead: ahead::Ahead,
     /// The number of the next delivery.
     next_delivery: u64,
     /// All messages up to it are acknowledged.
@@ -187,6 +189,7 @@ impl Consumer {
             random: Random::new(scope.seed),
             ack_prefix: scope.ack_form.ack_prefix(&scope).into_bytes(),
             next: 1,
+            ahead: ahead::Ahead::default(),
             next_delivery: 1,
             floor: Point::default(),
             stored: Stored::default(),
@@ -228,6 +231,7 @@ impl Consumer {
         let one = (!config.filter_subject.is_empty()).then_some(&config.filter_subject);
         let filters = one.into_iter().chain(&config.filter_subjects);
         self.filters = Filters::new(filters.filter_map(|f| SubjectFilter::parse(f).ok()).collect());
+        self.ahead.forget();
         self.max_deliver = u64::try_from(config.max_deliver).unwrap_or_default();
         let percent = config.sample_frequency.trim_end_matches('%');
         self.sample_percent = percent.parse().unwrap_or_default();

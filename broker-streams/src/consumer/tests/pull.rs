@@ -1,6 +1,7 @@
 //! Requests for messages, and their statuses.
 
 use super::*;
+use crate::consumer::ahead::Ahead;
 
 /// Returns the headers of the only message that was sent.
 fn only_headers(bench: &mut Bench) -> String {
@@ -277,4 +278,32 @@ fn requests_end_with_the_server() {
     );
     bench.publish(&["a"]);
     assert_eq!(bench.texts(), [""; 0]);
+}
+
+#[test]
+fn a_consumer_that_follows_knows_its_next_message_without_a_search() {
+    let config = ConsumerConfig { filter_subject: "a.>".into(), ..pull_config() };
+    let mut bench = Bench::new(config, &["a.1", "b.1"]);
+    bench.request("r", "3");
+    assert_eq!((bench.texts().len(), &bench.consumer.ahead), (1, &Ahead::Nothing));
+    bench.publish(&["b.2", "a.2", "b.3", "a.3"]);
+    assert_eq!((bench.texts().len(), &bench.consumer.ahead), (2, &Ahead::Nothing));
+
+    // Nobody asks for the next ones, and the first of them is removed.
+    bench.publish(&["b.4", "a.4", "a.5"]);
+    let (first, last) = (8, 9);
+    assert_eq!(bench.consumer.ahead, Ahead::Some(first, last));
+    bench.remove(first);
+    bench.request("r", "2");
+    assert_eq!((bench.texts(), &bench.consumer.ahead), (vec!["r: a.5".into()], &Ahead::Nothing));
+
+    let view = View { storage: &bench.storage, visible: last };
+    bench.consumer.reset(view, 0).unwrap();
+    assert_eq!(bench.consumer.ahead, Ahead::Unknown, "it starts again at an earlier message");
+    bench.request("r", "9");
+    assert_eq!(bench.texts().len(), 4);
+    let filter_subject = "b.>".into();
+    bench.update(ConsumerConfig { filter_subject, ..bench.consumer.config().clone() });
+    bench.publish(&["a.6", "b.5"]);
+    assert_eq!(bench.texts(), ["r: b.5"]);
 }
