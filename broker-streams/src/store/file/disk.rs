@@ -101,6 +101,18 @@ pub trait DiskFile: Send + Sync {
     /// Those of the disk. It is then unknown which bytes are written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
+    /// Writes all bytes of several parts, one behind the other. Parts are no more than a way to avoid a copy: what is written is one piece.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::write_at`].
+    fn write_parts_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        match parts {
+            [bytes] => self.write_at(bytes, offset),
+            parts => self.write_at(&parts.concat(), offset),
+        }
+    }
+
     /// Makes the file at least this long, so that writes up to there find room. New bytes are zeros.
     ///
     /// # Errors
@@ -224,6 +236,15 @@ impl DiskFile for File {
         self.write_all_at(bytes, offset)
     }
 
+    fn write_parts_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        for part in parts {
+            self.write_all_at(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+
     fn allocate(&self, length: u64) -> io::Result<()> {
         allocate(self, length)
     }
@@ -303,7 +324,7 @@ mod tests {
         extend(&File::create(disk.path().join("z")).unwrap(), 9000).unwrap();
         let file = disk.open("z").unwrap();
         assert_eq!(file.size().unwrap(), 9000);
-        file.write_at(b"abc", 0).unwrap();
+        file.write_parts_at(&[b"a", b"", b"bc"], 0).unwrap();
         file.fill(3, 40_000).unwrap();
         file.fill(3, 10_000).unwrap();
         let mut bytes = vec![1; 40_001];

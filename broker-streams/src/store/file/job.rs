@@ -62,7 +62,7 @@ impl Failure {
 /// Writes, syncs, and then deletes and rewrites segments.
 pub(super) struct Job {
     pub(super) disk: Arc<dyn Disk>,
-    /// Written in order, each synced before the next.
+    /// Written in order, each synced before the next, those that continue another one together with it.
     pub(super) pieces: Vec<Arc<Piece>>,
     /// The number of pieces that are durable.
     pub(super) written: usize,
@@ -89,16 +89,17 @@ impl SyncJob for Job {
 
     fn written(&self) -> Written {
         let done = self.pieces.iter().take(self.written);
-        let bytes = done.map(|piece| piece.bytes.len() as u64).sum();
-        Written { bytes, syncs: self.written as u64 }
+        let bytes = done.clone().map(|piece| piece.bytes.len() as u64).sum();
+        Written { bytes, syncs: done.filter(|piece| !piece.continues).count() as u64 }
     }
 }
 
 impl Job {
     fn work(&mut self) -> Result<(), Failure> {
-        for piece in self.pieces.clone() {
-            self.write(&piece)?;
-            self.written += 1;
+        let pieces = self.pieces.clone();
+        for together in pieces.chunk_by(|_, next| next.continues) {
+            self.write(together)?;
+            self.written += together.len();
         }
         self.erase().map_err(Failure::Fatal)?;
         self.delete().map_err(Failure::Fatal)?;
@@ -110,16 +111,19 @@ impl Job {
         Ok(())
     }
 
-    fn write(&mut self, piece: &Piece) -> Result<(), Failure> {
-        let is_new = piece.offset == 0;
-        let active = self.active(piece.segment, is_new)?;
-        if piece.end() > active.allocated {
-            active.file.allocate(piece.end() as u64).map_err(Failure::of_write)?;
-            active.allocated = piece.end();
+    fn write(&mut self, pieces: &[Arc<Piece>]) -> Result<(), Failure> {
+        let [first, ..] = pieces else { return Ok(()) };
+        let is_new = first.offset == 0;
+        let parts: Vec<_> = pieces.iter().map(|piece| &piece.bytes[..]).collect();
+        let end = first.offset + parts.iter().map(|part| part.len()).sum::<usize>();
+        let active = self.active(first.segment, is_new)?;
+        if end > active.allocated {
+            active.file.allocate(end as u64).map_err(Failure::of_write)?;
+            active.allocated = end;
         }
-        active.file.write_at(&piece.bytes, piece.offset as u64).map_err(Failure::of_write)?;
+        active.file.write_parts_at(&parts, first.offset as u64).map_err(Failure::of_write)?;
         active.file.sync().map_err(Failure::Fatal)?;
-        active.end = piece.end();
+        active.end = end;
         if is_new {
             self.disk.sync().map_err(Failure::Fatal)?;
         }

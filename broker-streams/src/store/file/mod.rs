@@ -161,6 +161,7 @@ impl FileStorage {
             piece.push(Kind::Batch, &Record::default());
             self.tail.push(piece);
         }
+        self.tail.make_room(length(record));
         let Some(piece) = self.tail.last() else {
             return Err(io::Error::other("no segment").into());
         };

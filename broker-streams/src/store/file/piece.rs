@@ -8,6 +8,10 @@ use crate::store::record::{Header, Kind, encode};
 /// The bytes between two marks of a piece.
 const MARK_BYTES: usize = 1024;
 
+/// The bytes from which on a piece takes no further record: those that follow are in another one, so that no large block is copied into a
+/// larger one while messages wait, and that what was written is given back in parts. Tests on a simulated disk have pieces of a few records.
+pub(super) const PIECE_BYTES: usize = if cfg!(test) { 600 } else { 128 * 1024 };
+
 /// Consecutive records of one segment: those that wait to be written, and later those that were written last, from which
 /// consumers read them.
 pub(super) struct Piece {
@@ -17,6 +21,8 @@ pub(super) struct Piece {
     pub(super) offset: usize,
     /// The records; the header of the segment is before the first one of it.
     pub(super) bytes: Vec<u8>,
+    /// It is written and synced together with the piece before it.
+    pub(super) continues: bool,
     marks: Marks,
     first: u64,
     last: u64,
@@ -26,7 +32,19 @@ impl Piece {
     /// Creates a piece without records.
     pub(super) fn new(segment: u64, offset: usize) -> Self {
         let marks = Marks::new(MARK_BYTES);
-        Self { segment, offset, bytes: Vec::new(), marks, first: u64::MAX, last: 0 }
+        let bytes = Vec::new();
+        Self { segment, offset, bytes, continues: false, marks, first: u64::MAX, last: 0 }
+    }
+
+    /// Creates the piece behind one that is full.
+    pub(super) fn behind(full: &Self) -> Self {
+        let bytes = Vec::with_capacity(PIECE_BYTES);
+        Self { bytes, continues: true, ..Self::new(full.segment, full.end()) }
+    }
+
+    /// Returns true if a record of a length can be added without making the piece longer than it should be.
+    pub(super) fn has_room(&self, length: usize) -> bool {
+        self.bytes.is_empty() || self.bytes.len() + length <= PIECE_BYTES
     }
 
     /// Adds a record. Returns its place in the segment, and its length.

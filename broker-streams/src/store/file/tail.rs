@@ -21,6 +21,8 @@ pub(super) struct Tail {
     taken: VecDeque<Arc<Piece>>,
     /// The number of pieces, counted from the last one, that are not written yet.
     unwritten: usize,
+    /// The bytes of all pieces to be written but the last one of those that no job has taken, which grows.
+    unwritten_before: usize,
 }
 
 impl Tail {
@@ -31,7 +33,15 @@ impl Tail {
 
     /// Begins a piece.
     pub(super) fn push(&mut self, piece: Piece) {
+        self.unwritten_before += self.pending.last().map_or(0, |last| last.bytes.len());
         self.pending.push(piece);
+    }
+
+    /// Begins a piece if the last one has no room for a record of a length.
+    pub(super) fn make_room(&mut self, length: usize) {
+        if let Some(full) = self.pending.last().filter(|last| !last.has_room(length)) {
+            self.push(Piece::behind(full));
+        }
     }
 
     /// Returns true if there is nothing to write.
@@ -41,13 +51,12 @@ impl Tail {
 
     /// Returns the bytes to be written.
     pub(super) fn unwritten_bytes(&self) -> usize {
-        let taken = self.taken.iter().rev().take(self.unwritten);
-        let pending = self.pending.iter().map(|piece| piece.bytes.len()).sum::<usize>();
-        pending + taken.map(|piece| piece.bytes.len()).sum::<usize>()
+        self.unwritten_before + self.pending.last().map_or(0, |last| last.bytes.len())
     }
 
     /// Takes all pieces that are to be written, those of a job that failed among them.
     pub(super) fn take(&mut self) -> Vec<Arc<Piece>> {
+        self.unwritten_before = self.unwritten_bytes();
         self.unwritten += self.pending.len();
         self.taken.extend(self.pending.drain(..).map(Arc::new));
         self.taken.range(self.taken.len() - self.unwritten..).cloned().collect()
@@ -55,11 +64,12 @@ impl Tail {
 
     /// Notes that the first pieces that were taken are written.
     pub(super) fn finish(&mut self, written: usize) {
-        self.unwritten = self.unwritten.saturating_sub(written);
-        let bytes = |pieces: &VecDeque<Arc<Piece>>| {
-            pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>()
-        };
-        let mut kept = bytes(&self.taken);
+        let written = written.min(self.unwritten);
+        let first = self.taken.len() - self.unwritten;
+        let done = self.taken.range(first..first + written).map(|piece| piece.bytes.len());
+        self.unwritten_before -= done.sum::<usize>();
+        self.unwritten -= written;
+        let mut kept = self.taken.iter().map(|piece| piece.bytes.len()).sum::<usize>();
         while self.taken.len() > self.unwritten
             && (kept > RECENT_BYTES || self.taken.len() > RECENT_PIECES)
         {

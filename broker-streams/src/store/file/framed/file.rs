@@ -166,8 +166,12 @@ impl DiskFile for FramedFile {
         Ok(read)
     }
 
-    /// Appends contents: frames cannot be changed.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_parts_at(&[bytes], offset)
+    }
+
+    /// Appends contents: frames cannot be changed.
+    fn write_parts_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         let (file, end) = {
             let state = self.shared.state();
             (state.file.clone(), state.index.end)
@@ -175,7 +179,7 @@ impl DiskFile for FramedFile {
         if offset != end.at {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let frames = self.coder.encode(bytes, end)?;
+        let frames = self.coder.encode(parts, end)?;
         file.write_at(&frames, end.place)?;
         let mut state = self.shared.state();
         let mut place = 0;
@@ -270,20 +274,36 @@ impl State {
 }
 
 impl Coder {
-    /// Returns the frames of contents that are written together.
-    fn encode(&self, contents: &[u8], end: Mark) -> io::Result<Vec<u8>> {
-        let mut frames = Vec::with_capacity(contents.len() + contents.len() / 64 + 256);
-        for (number, part) in contents.chunks(CONTENTS).enumerate() {
-            let at = end.at + (number * CONTENTS) as u64;
+    /// Returns the frames of contents that are written together, in parts that need not be those of the frames.
+    fn encode(&self, parts: &[&[u8]], end: Mark) -> io::Result<Vec<u8>> {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut frames = Vec::with_capacity(length + length / 64 + 256);
+        let mut contents = Vec::with_capacity(length.min(CONTENTS));
+        let mut parts = parts.iter().copied();
+        let (mut part, mut at): (&[u8], u64) = (&[], end.at);
+        loop {
+            contents.clear();
+            while contents.len() < CONTENTS {
+                let (taken, rest) = part.split_at(part.len().min(CONTENTS - contents.len()));
+                contents.extend_from_slice(taken);
+                part = rest;
+                if part.is_empty() {
+                    let Some(next) = parts.next() else { break };
+                    part = next;
+                }
+            }
+            if contents.is_empty() {
+                return Ok(frames);
+            }
             let place = end.place + frames.len() as u64;
             let form = Form {
                 compresses: self.compresses(),
                 key: self.newest_key(),
                 nonce: self.next_nonce(),
-                is_first: number == 0,
+                is_first: at == end.at,
             };
-            encode(part, at, place, &form, &mut frames)?;
+            encode(&contents, at, place, &form, &mut frames)?;
+            at += contents.len() as u64;
         }
-        Ok(frames)
     }
 }
