@@ -109,4 +109,11 @@ mod tests {
         assert!(filters.literals().is_none());
         assert!(filters.matches(b"a.999") && filters.matches(b"b.x") && !filters.matches(b"c"));
     }
+
+    #[test]
+    fn a_star_within_a_token_is_a_literal() {
+        let filters = Filters::new(vec![SubjectFilter::parse("keys.a*").unwrap()]);
+        assert!(filters.matches(b"keys.a*"));
+        assert!(!filters.matches(b"keys.apple") && !filters.matches(b"keys.avocado"));
+    }
 }

@@ -9,6 +9,7 @@ use super::interest::{Found, Interest, insert};
 use crate::config::ConsumerConfig;
 use crate::consumer::Consumer;
 use crate::filters::Filters;
+use crate::store::Position;
 
 /// A consumer in its cell.
 pub(super) struct Member {
@@ -18,8 +19,10 @@ pub(super) struct Member {
     pub(super) filters: Filters,
     /// [`Consumer::deliver`] has something to do.
     pub(super) is_due: bool,
-    /// The same, as soon as the last message is visible.
-    pub(super) awaits_visible: bool,
+    /// The same, with the end of the next sync: its creation or the last message is not on disk yet.
+    pub(super) awaits_sync: bool,
+    /// The position up to which the store is durable before anything is delivered: the answer to its creation leaves first.
+    pub(super) begins_at: Position,
 }
 
 /// Consumers by name, in the order of their creation.
@@ -45,7 +48,7 @@ pub(super) struct ConsumerSet {
 struct Lists {
     /// Those with [`Member::is_due`].
     due: Vec<u32>,
-    /// Those with [`Member::awaits_visible`].
+    /// Those with [`Member::awaits_sync`].
     awaiting: Vec<u32>,
     /// Those with [`Consumer::has_changes`].
     changed: Vec<u32>,
@@ -55,7 +58,7 @@ impl Lists {
     fn note(&mut self, number: u32, member: &Member) {
         let Self { due, awaiting, changed } = self;
         let has_changes = member.consumer.has_changes();
-        let all = [(member.is_due, due), (member.awaits_visible, awaiting), (has_changes, changed)];
+        let all = [(member.is_due, due), (member.awaits_sync, awaiting), (has_changes, changed)];
         for (_, list) in all.into_iter().filter(|(is_so, _)| *is_so) {
             insert(list, number);
         }
@@ -140,7 +143,7 @@ impl ConsumerSet {
         reuse(numbers, &mut self.lists.due);
     }
 
-    /// Changes the consumers with [`Member::awaits_visible`].
+    /// Changes the consumers with [`Member::awaits_sync`].
     pub(super) fn visit_awaiting(&mut self, mut visit: impl FnMut(&mut Member)) {
         let numbers = std::mem::take(&mut self.lists.awaiting);
         visit_some(&mut self.members, &mut self.lists, &numbers, &mut visit);
@@ -168,8 +171,9 @@ impl ConsumerSet {
         self.push += usize::from(consumer.delivers_to().is_some());
         let filters = filters_of(consumer.config());
         self.interest.add(number, &filters);
-        let member =
-            Box::new(Member { consumer, number, filters, is_due: true, awaits_visible: false });
+        let (is_due, awaits_sync, begins_at) = (true, false, 0);
+        let member = Member { consumer, number, filters, is_due, awaits_sync, begins_at };
+        let member = Box::new(member);
         self.lists.note(number, &member);
         self.members.insert(number, member);
     }

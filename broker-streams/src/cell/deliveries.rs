@@ -59,8 +59,11 @@ impl Cell {
         let consumer = Consumer::create(scope, config, view(&self.stream), now);
         self.consumers.add(consumer, number);
         self.note_consumer(name);
+        let begins_at = self.stream.storage().position();
         let place = self.consumers.get_mut(name.as_bytes());
         if let Some(member) = place {
+            // The answer to the client waits for this position.
+            member.begins_at = begins_at;
             member.consumer.announce(now, out);
             member.consumer.interest_changed(now, out);
         }
@@ -189,7 +192,9 @@ impl Cell {
         true
     }
 
-    /// Accepts a request for messages. Returns false if there is no consumer of that name.
+    /// Accepts a request for messages. Returns false if there is no consumer of that name. Requests with priorities are served
+    /// by the next [`Self::run`], so that those which arrive together are sorted first.
+    // NATS 2.14: consumer.go processInboundNextMsgReqs.
     pub fn request(
         &mut self,
         name: &[u8],
@@ -200,7 +205,11 @@ impl Cell {
         let Self { stream, consumers, .. } = self;
         let Some(member) = consumers.get_mut(name) else { return false };
         member.is_due |= member.consumer.request(view(stream), reply, payload, now, out);
-        self.after(name, now, out);
+        let is_prioritized = member.consumer.is_prioritized();
+        self.settle_consumer(name, now, out);
+        if !is_prioritized {
+            self.run(now, out);
+        }
         true
     }
 
@@ -274,13 +283,18 @@ impl Cell {
         let releases = self.stream.config().retention != Retention::Limits;
         let Self { stream, consumers, .. } = self;
         let are_all_visible = stream.visible() >= stream.state().last_sequence;
+        let durable = stream.storage().durable();
         let mut next: Option<Time> = self.wake_at;
         let mut released = Vec::new();
         consumers.visit_due(|member| {
-            let Member { consumer, is_due, awaits_visible, .. } = member;
+            if member.begins_at > durable {
+                (member.is_due, member.awaits_sync) = (false, true);
+                return;
+            }
+            let Member { consumer, is_due, awaits_sync, .. } = member;
             *is_due = consumer.deliver(view(stream), now, out, budget);
             // A consumer that could take nothing when a message was published is not told again once it is visible.
-            *awaits_visible |= !are_all_visible;
+            *awaits_sync |= !are_all_visible;
             self.has_work |= *is_due;
             next = [next, consumer.deadline()].into_iter().flatten().min();
             if releases {
@@ -301,6 +315,12 @@ impl Cell {
 
     /// Completes a call of one consumer: deadline, released messages, deliveries.
     fn after(&mut self, name: &[u8], now: Time, out: &mut dyn Outbox) {
+        self.settle_consumer(name, now, out);
+        self.run(now, out);
+    }
+
+    /// Completes a call of one consumer, without deliveries.
+    fn settle_consumer(&mut self, name: &[u8], now: Time, out: &mut dyn Outbox) {
         self.follow(name);
         if self.stream.config().retention != Retention::Limits {
             let mut released = Vec::new();
@@ -309,7 +329,6 @@ impl Cell {
             }
             self.release(&released, now, out);
         }
-        self.run(now, out);
     }
 
     /// Notes the deadline and the changes of one consumer.

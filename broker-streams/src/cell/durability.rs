@@ -80,7 +80,7 @@ impl Cell {
         let are_all_visible = self.stream.visible() >= self.stream.state().last_sequence;
         self.consumers.visit_awaiting(|member| {
             (member.is_due, self.has_work) = (true, true);
-            member.awaits_visible = !are_all_visible;
+            member.awaits_sync = !are_all_visible;
         });
         self.run(now, out);
         Ok(())

@@ -157,7 +157,7 @@ impl Cell {
                 if sequence <= visible {
                     (member.is_due, self.has_work) = (true, true);
                 } else {
-                    member.awaits_visible = true;
+                    member.awaits_sync = true;
                 }
             });
         }

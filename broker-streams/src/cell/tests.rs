@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::config::{AckPolicy, ConsumerConfig, PersistMode, Retention, StreamSource};
+use crate::config::{
+    AckPolicy, ConsumerConfig, PersistMode, PriorityPolicy, Retention, StreamSource,
+};
 use crate::limits::WAITING_ANSWER_BYTES;
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::{FileDisk, FileOptions, FileStorage, MemoryStorage, Opened};
@@ -109,6 +111,55 @@ fn nobody_learns_of_a_message_before_it_is_on_disk() {
     assert_eq!(sent.take("p1"), [r#"{"stream":"S","seq":1}"#]);
     assert_eq!(sent.take("p2"), [r#"{"stream":"S","seq":2}"#]);
     assert_eq!(sent.take("inbox"), ["p1", "p2"]);
+}
+
+#[test]
+fn a_consumer_delivers_after_the_answer_to_its_creation() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    publish(&mut cell, "p1", &mut sent);
+    sync(&mut cell, &mut sent);
+    sent.take("p1");
+    let config = ConsumerConfig {
+        deliver_subject: "inbox".into(),
+        max_deliver: -1,
+        ..ConsumerConfig::default()
+    };
+    cell.add_consumer("P", config, NOW, &mut sent).unwrap();
+    cell.answer(b"creator", b"created", &mut sent);
+    cell.run(NOW, &mut sent);
+    cell.interest_changed(NOW, &mut sent);
+    assert!(sent.0.is_empty(), "the answer is first");
+    sync(&mut cell, &mut sent);
+    let text = |(to, payload): (&str, &str)| (to.to_owned(), payload.to_owned());
+    assert_eq!(sent.0, [("creator", "created"), ("inbox", "p1")].map(text));
+}
+
+#[test]
+fn requests_that_arrive_together_are_served_in_the_order_of_their_priorities() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut cell, mut sent) = (create(directory.path()), Sent::default());
+    let config = ConsumerConfig {
+        durable: "C".into(),
+        priority_policy: PriorityPolicy::Prioritized,
+        priority_groups: vec!["A".into()],
+        max_deliver: -1,
+        max_waiting: 512,
+        ..ConsumerConfig::default()
+    };
+    cell.add_consumer("C", config, NOW, &mut sent).unwrap();
+    publish(&mut cell, "p1", &mut sent);
+    publish(&mut cell, "p2", &mut sent);
+    sync(&mut cell, &mut sent);
+    sent.0.clear();
+    for (reply, priority) in [("second", 1), ("first", 0)] {
+        let request = format!(r#"{{"batch":1,"group":"A","priority":{priority}}}"#);
+        assert!(cell.request(b"C", (reply.as_bytes(), request.as_bytes()), NOW, &mut sent));
+    }
+    assert!(cell.has_work(NOW));
+    cell.run(NOW, &mut sent);
+    let text = |(to, payload): (&str, &str)| (to.to_owned(), payload.to_owned());
+    assert_eq!(sent.0, [("first", "p1"), ("second", "p2")].map(text));
 }
 
 #[test]

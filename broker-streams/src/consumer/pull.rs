@@ -157,7 +157,8 @@ impl Consumer {
         (messages < asked).then_some("408 Requests Pending")
     }
 
-    pub(super) fn is_prioritized(&self) -> bool {
+    /// Returns true if requests have priorities.
+    pub fn is_prioritized(&self) -> bool {
         self.config.priority_policy == PriorityPolicy::Prioritized
     }
 
