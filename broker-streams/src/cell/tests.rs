@@ -126,6 +126,8 @@ fn a_consumer_delivers_after_the_answer_to_its_creation() {
         ..ConsumerConfig::default()
     };
     cell.add_consumer("P", config, NOW, &mut sent).unwrap();
+    // The advisory.
+    sent.0.clear();
     cell.answer(b"creator", b"created", &mut sent);
     cell.run(NOW, &mut sent);
     cell.interest_changed(NOW, &mut sent);
