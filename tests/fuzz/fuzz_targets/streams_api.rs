@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use broker_streams::api::request::SnapshotRequest;
-use broker_streams::api::{ApiRequest, Host, Identity, RequestCounts, handle};
+use broker_streams::api::{ApiRequest, Host, Identity, Origin, RequestCounts, handle};
 use broker_streams::cell::{Cell, CellScope};
 use broker_streams::config::limits::{AccountLimits, ServerLimits, TierLimits};
 use broker_streams::config::{StorageType, StreamConfig, Time};
@@ -133,12 +133,19 @@ impl Account {
     }
 }
 
-impl Host for Streams {
+impl Origin for Streams {
     fn identity(&self) -> Arc<Identity> {
         let limits = ServerLimits::default();
         Arc::new(Identity { server: "S".into(), strict: false, limits, ..Identity::default() })
     }
 
+    fn unique_id(&mut self) -> String {
+        self.ids += 1;
+        format!("{:022}", self.ids)
+    }
+}
+
+impl Host for Streams {
     fn limits(&self) -> Option<Arc<AccountLimits>> {
         Some(Arc::new(AccountLimits::flat(TierLimits {
             max_memory: MEMORY,
@@ -211,11 +218,6 @@ impl Host for Streams {
 
     fn counts(&self) -> RequestCounts {
         self.counts
-    }
-
-    fn unique_id(&mut self) -> String {
-        self.ids += 1;
-        format!("{:022}", self.ids)
     }
 
     fn warn(&mut self, _text: &str) {}
