@@ -4,7 +4,7 @@ use super::bits::Bits;
 use super::packed::Packed;
 use super::present::Present;
 use super::selection::Wanted;
-use super::subjects::SubjectId;
+use super::subject_id::SubjectId;
 
 /// No message.
 const NONE: SubjectId = SubjectId::MAX;

@@ -10,6 +10,7 @@ mod packed;
 mod present;
 mod selection;
 mod several;
+mod subject_id;
 mod subjects;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use super::SubjectState;
 use crate::filters::Filters;
 
 pub(crate) use bits::Bits;
-pub(crate) use subjects::{SubjectId, Subjects};
+pub(crate) use subject_id::SubjectId;
+pub(crate) use subjects::Subjects;
 
 /// The messages that are compared one by one, before all subjects of a filter with wildcards are looked up.
 const NEAR: usize = 64;

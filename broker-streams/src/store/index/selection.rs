@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 
 use super::bits::Bits;
-use super::subjects::{SubjectId, Subjects};
+use super::subject_id::SubjectId;
+use super::subjects::Subjects;
 use crate::filters::Filters;
 
 /// The most filters whose subjects a store remembers. More than that many consumers with wildcards on one stream share them; each filter costs

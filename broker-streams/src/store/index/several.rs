@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::subjects::SubjectId;
+use super::subject_id::SubjectId;
 
 type Map<V> = HashMap<SubjectId, V, foldhash::fast::RandomState>;
 

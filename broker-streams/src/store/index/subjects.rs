@@ -4,10 +4,8 @@ use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
 
 use super::several::{Rest, Several};
+use super::subject_id::SubjectId;
 use crate::store::SubjectState;
-
-/// The number of a subject, which its first message gives it and its last message takes along: numbers are used again.
-pub(crate) type SubjectId = u32;
 
 /// The bytes of removed texts that are kept at least.
 const SPARE_TEXT: usize = 64 * 1024;

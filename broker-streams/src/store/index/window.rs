@@ -3,7 +3,7 @@
 use super::column::{Column, Search};
 use super::present::Present;
 use super::selection::Wanted;
-use super::subjects::SubjectId;
+use super::subject_id::SubjectId;
 
 /// The bits of a sequence that tell the messages of a window apart.
 const LOW_BITS: u32 = 16;
