@@ -19,7 +19,7 @@ pub(super) struct Rest {
     pub(super) messages: u64,
 }
 
-/// What subjects with several messages have beside their first sequence: those with one message need no room for it.
+/// The last sequences and the counts of the subjects with several messages. A subject with one message needs no room here.
 pub(super) struct Several {
     form: Form,
     /// The number of subjects with several messages.
@@ -40,7 +40,7 @@ impl Default for Several {
 }
 
 impl Several {
-    /// Returns what a subject with several messages has.
+    /// Returns the state of a subject with several messages.
     pub(super) fn get(&self, id: SubjectId) -> Option<Rest> {
         match &self.form {
             Form::Table(table) => table.get(&id).copied(),
@@ -62,7 +62,7 @@ impl Several {
         }
     }
 
-    /// Changes what a subject has.
+    /// Replaces the state of a subject.
     pub(super) fn set(&mut self, id: SubjectId, rest: Rest) {
         self.form.set(id, rest);
     }
