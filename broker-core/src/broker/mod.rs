@@ -218,11 +218,7 @@ impl Broker {
     /// [`Self::retire`] loses none.
     pub fn announce_end(&self) -> Applied {
         let _changing = self.shared.changing.lock();
-        let others = self.shared.announce_end_to_cluster();
-        self.update_info(|info| {
-            info.ldm = true;
-            info.connect_urls.clone_from(&others);
-        });
+        self.shared.announce_end_to_cluster();
         let (ack, applied) = AckGuard::new();
         for endpoint in self.shared.endpoints() {
             if endpoint.control.leave(Some(&ack), |control| control.end = true) {

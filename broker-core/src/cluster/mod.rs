@@ -76,6 +76,9 @@ pub struct Cluster {
     conflicts: Mutex<Conflicts>,
     dialer: OnceLock<Box<dyn RouteDialer>>,
     random: Mutex<Random>,
+    /// Held from reading the addresses for clients until the host has them: a thread that has read older addresses
+    /// does not replace newer ones.
+    telling: Mutex<()>,
 }
 
 /// The permissions of routes.
@@ -117,6 +120,7 @@ impl Cluster {
             conflicts: Mutex::default(),
             dialer: OnceLock::new(),
             random: Mutex::new(random),
+            telling: Mutex::default(),
         }
     }
 
@@ -426,11 +430,6 @@ impl Cluster {
         self.act(effects, host);
     }
 
-    /// Returns the addresses for clients and for WebSocket.
-    pub(crate) fn client_urls(&self) -> (Vec<String>, Vec<String>) {
-        self.topology.lock().client_urls()
-    }
-
     /// Tells the other servers that this one ends.
     pub(crate) fn announce_end(&self, host: &dyn ClusterHost) {
         let effects = self.topology.lock().announce_end();
@@ -522,12 +521,18 @@ impl Cluster {
             }
         }
         if tells_clients {
-            let (name, (urls, websocket_urls)) = {
-                let topology = self.topology.lock();
-                (topology.name().to_owned(), topology.client_urls())
-            };
-            host.tell_clients(&name, urls, websocket_urls);
+            self.tell(|name, urls, websocket_urls| host.tell_clients(name, urls, websocket_urls));
         }
+    }
+
+    /// Gives the name of the cluster and the addresses for clients to `take`, in the order of their changes.
+    pub(crate) fn tell(&self, take: impl FnOnce(&str, Vec<String>, Vec<String>)) {
+        let _telling = self.telling.lock();
+        let (name, (urls, websocket_urls)) = {
+            let topology = self.topology.lock();
+            (topology.name().to_owned(), topology.client_urls())
+        };
+        take(&name, urls, websocket_urls);
     }
 
     /// Sends what the permissions of this server have changed of the interest.

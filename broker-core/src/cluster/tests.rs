@@ -1,6 +1,7 @@
 //! The order of the lines that are sent over a connection.
 
-use std::time::{Instant, SystemTime};
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::link::LineQueue;
 use super::*;
@@ -49,28 +50,39 @@ fn address(host: &str) -> RouteAddress {
     RouteAddress { host: host.to_owned(), port: 6222, credentials: None }
 }
 
-/// Another thread may report a server between the decision about a connection and the next step of its session.
-#[test]
-fn the_first_info_of_a_route_is_the_server_s_own() {
+/// A server of the cluster `C` with routes to the servers `b` and `c`, and its orders to dial them.
+fn server() -> (Arc<Shared>, Vec<RouteDial>) {
     let mut cluster = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
     cluster.routes = vec![address("b"), address("c")];
     let options = Options { cluster: Some(cluster), ..Options::default() };
     let clock = Arc::new((Instant::now, SystemTime::now));
     let shared = Arc::new(Shared::new(options, clock, Box::new(NoAuth)));
-    let cluster = shared.cluster.as_ref().unwrap();
-    let told = |id: &str| RouteInfo {
+    let orders = Orders::default();
+    shared.cluster.as_ref().unwrap().start(Box::new(orders.clone()), &*shared);
+    let pooled = orders.0.lock().drain(..).filter(|it| it.account.is_none()).collect();
+    (shared, pooled)
+}
+
+/// The first INFO of another server.
+fn told(id: &str) -> RouteInfo {
+    RouteInfo {
         server_id: id.into(),
         server_name: id.into(),
         host: id.to_lowercase(),
         port: 6222,
         cluster: "C".into(),
         route_pool_size: 3,
+        connect_urls: vec![format!("{id}:4222")],
         ..RouteInfo::default()
-    };
-    let orders = Orders::default();
-    cluster.start(Box::new(orders.clone()), &*shared);
-    let pooled: Vec<_> = orders.0.lock().drain(..).filter(|it| it.account.is_none()).collect();
-    let [(b, to_b), (c, _)] = [0, 1].map(|number| dialed(&shared, &pooled[number]));
+    }
+}
+
+/// Another thread may report a server between the decision about a connection and the next step of its session.
+#[test]
+fn the_first_info_of_a_route_is_the_server_s_own() {
+    let (shared, orders) = server();
+    let cluster = shared.cluster.as_ref().unwrap();
+    let [(b, to_b), (c, _)] = [0, 1].map(|number| dialed(&shared, &orders[number]));
     for (id, info) in [(b, told("B")), (c, told("C"))] {
         assert!(matches!(cluster.handle_info(id, info, &*shared), Joined::Registered(_)));
     }
@@ -81,4 +93,64 @@ fn the_first_info_of_a_route_is_the_server_s_own() {
         .map(|info| info.server_id)
         .collect();
     assert_eq!(ids, [cluster.server_id.as_str(), "C"]);
+}
+
+/// A host whose first thread to tell clients is overtaken, if another one comes.
+struct Slow {
+    shared: Arc<Shared>,
+    entered: AtomicBool,
+    /// Received from when the first thread has begun to tell clients.
+    has_begun: Mutex<Option<mpsc::Sender<()>>>,
+    overtaken: (Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>),
+}
+
+impl ClusterHost for Slow {
+    fn tell_clients(&self, cluster: &str, urls: Vec<String>, websocket_urls: Vec<String>) {
+        let is_first = !self.entered.swap(true, Ordering::SeqCst);
+        if is_first {
+            self.has_begun.lock().take().unwrap().send(()).unwrap();
+            let _ = self.overtaken.0.lock().recv_timeout(Duration::from_millis(200));
+        }
+        self.shared.tell_clients(cluster, urls, websocket_urls);
+        if !is_first {
+            self.overtaken.1.send(()).unwrap();
+        }
+    }
+
+    fn accounts(&self) -> Vec<Arc<Account>> {
+        self.shared.accounts()
+    }
+
+    fn may_have_account(&self, name: &str) -> bool {
+        self.shared.may_have_account(name)
+    }
+
+    fn now(&self) -> Instant {
+        ClusterHost::now(&*self.shared)
+    }
+
+    fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.shared.endpoints()
+    }
+}
+
+#[test]
+fn addresses_for_clients_are_told_in_the_order_of_their_changes() {
+    let (shared, orders) = server();
+    let cluster = shared.cluster.as_ref().unwrap();
+    let [(b, _), (c, _)] = [0, 1].map(|number| dialed(&shared, &orders[number]));
+    let (has_begun, begun) = mpsc::channel();
+    let (overtakes, overtaken) = mpsc::channel();
+    let host = Slow {
+        shared: Arc::clone(&shared),
+        entered: AtomicBool::new(false),
+        has_begun: Mutex::new(Some(has_begun)),
+        overtaken: (Mutex::new(overtaken), overtakes),
+    };
+    std::thread::scope(|threads| {
+        threads.spawn(|| cluster.handle_info(b, told("B"), &host));
+        begun.recv().unwrap();
+        cluster.handle_info(c, told("C"), &host);
+    });
+    assert_eq!(shared.info.load().connect_urls, ["B:4222", "C:4222"]);
 }

@@ -41,14 +41,22 @@ pub(super) fn of(
 }
 
 impl Shared {
-    /// Tells the other servers of the cluster that this one ends, and accepts and dials no more routes. Returns the
-    /// addresses of the others for clients.
-    pub(crate) fn announce_end_to_cluster(&self) -> Vec<String> {
-        let Some(cluster) = &self.cluster else { return Vec::new() };
+    /// Tells the other servers of the cluster that this one ends. INFO for clients has `ldm` and the addresses of the
+    /// others from now on.
+    pub(crate) fn announce_end_to_cluster(&self) {
+        let end = |urls: Vec<String>| {
+            self.info.rcu(|info| Info {
+                ldm: true,
+                connect_urls: urls.clone(),
+                ..Info::clone(info)
+            });
+        };
+        let Some(cluster) = &self.cluster else { return end(Vec::new()) };
         cluster.announce_end(self);
-        let (urls, websocket_urls) = cluster.client_urls();
-        self.websocket_urls.store(Some(Arc::new(websocket_urls)));
-        urls
+        cluster.tell(|_, urls, websocket_urls| {
+            self.websocket_urls.store(Some(Arc::new(websocket_urls)));
+            end(urls);
+        });
     }
 
     /// Returns true if there is an account of that name, or may be one later.
