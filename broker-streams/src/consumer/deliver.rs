@@ -125,7 +125,9 @@ impl Consumer {
         if sequence <= view.visible { Ok(new) } else { Err(Wait::End) }
     }
 
-    /// Ends the deliveries of a message that was delivered as often as it may be.
+    /// Ends the deliveries of a message that was delivered as often as it may be. The floor of the acknowledgements moves over it with the
+    /// next one that moves it.
+    // NATS 2.14: consumer.go getNextMsg.
     pub(super) fn give_up(
         &mut self,
         sequence: u64,
@@ -140,10 +142,10 @@ impl Consumer {
         self.again.unqueue(sequence);
         self.again.set_count(sequence, deliveries);
         self.changes.counted(sequence);
-        if let Some(pending) = self.pending.remove(sequence) {
+        if self.pending.remove(sequence).is_some() {
             self.changes.pending(sequence);
+            self.changes.note();
             self.last_delivered = now;
-            self.move_floor(pending);
         }
     }
 
