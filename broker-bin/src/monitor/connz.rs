@@ -559,31 +559,38 @@ fn is_in(found: &Found, account: &str) -> bool {
     account.is_empty() || found.connection().account.as_deref() == Some(account)
 }
 
+type Order = Box<dyn Fn(&Found, &Found) -> Ordering>;
+
+fn by_key<K: Ord>(key: impl Fn(&Found) -> K + 'static) -> Order {
+    Box::new(move |one, other| key(one).cmp(&key(other)))
+}
+
+/// Sorts by one comparison for all orders: an instance of the sort takes several KB of the program.
 fn sort(found: &mut [Found], by: SortBy, now: Instant) {
-    // Ties are ordered by id.
-    found.sort_by_key(|one| one.connection().id);
-    let uptime = |one: &Found| -> Duration {
+    let uptime = move |one: &Found| -> Duration {
         let end = one.closed().map_or(now, |closed| closed.at);
         end.saturating_duration_since(one.connection().since)
     };
-    let greatest_first = |found: &mut [Found], key: &dyn Fn(&Connection) -> u64| {
-        found.sort_by_key(|one| Reverse(key(one.connection())));
+    let greatest_first =
+        |key: fn(&Connection) -> u64| by_key(move |one| Reverse(key(one.connection())));
+    let order = match by {
+        SortBy::Cid | SortBy::Start => by_key(|_| ()),
+        SortBy::Subscriptions => greatest_first(|one| one.subscriptions as u64),
+        SortBy::Pending => greatest_first(|one| one.pending_bytes as u64),
+        SortBy::MessagesTo => greatest_first(|one| one.traffic.out_messages),
+        SortBy::MessagesFrom => greatest_first(|one| one.traffic.in_messages),
+        SortBy::BytesTo => greatest_first(|one| one.traffic.out_bytes),
+        SortBy::BytesFrom => greatest_first(|one| one.traffic.in_bytes),
+        SortBy::Last => by_key(|one| Reverse(one.connection().last_activity)),
+        SortBy::Idle => by_key(|one| one.connection().last_activity),
+        SortBy::Uptime => by_key(uptime),
+        SortBy::Stop => by_key(|one| Reverse(one.closed().map(|closed| closed.at))),
+        SortBy::Reason => Box::new(compare_reasons),
+        SortBy::Rtt => by_key(|one| Reverse(one.connection().rtt)),
     };
-    match by {
-        SortBy::Cid | SortBy::Start => {}
-        SortBy::Subscriptions => greatest_first(found, &|one| one.subscriptions as u64),
-        SortBy::Pending => greatest_first(found, &|one| one.pending_bytes as u64),
-        SortBy::MessagesTo => greatest_first(found, &|one| one.traffic.out_messages),
-        SortBy::MessagesFrom => greatest_first(found, &|one| one.traffic.in_messages),
-        SortBy::BytesTo => greatest_first(found, &|one| one.traffic.out_bytes),
-        SortBy::BytesFrom => greatest_first(found, &|one| one.traffic.in_bytes),
-        SortBy::Last => found.sort_by_key(|one| Reverse(one.connection().last_activity)),
-        SortBy::Idle => found.sort_by_key(|one| one.connection().last_activity),
-        SortBy::Uptime => found.sort_by_key(uptime),
-        SortBy::Stop => found.sort_by_key(|one| Reverse(one.closed().map(|closed| closed.at))),
-        SortBy::Reason => found.sort_by(compare_reasons),
-        SortBy::Rtt => found.sort_by_key(|one| Reverse(one.connection().rtt)),
-    }
+    // Ties are ordered by id.
+    let id = |one: &Found| one.connection().id;
+    found.sort_by(|one, other| order(one, other).then_with(|| id(one).cmp(&id(other))));
 }
 
 fn compare_reasons(a: &Found, b: &Found) -> Ordering {

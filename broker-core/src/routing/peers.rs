@@ -144,7 +144,7 @@ pub(super) fn deliver_with_peers<'a>(
     for group in &groups(&delivery, audience, run.subject) {
         deliver_in_group(&delivery, run, group, &mut picks, &mut delivered, random, scratch);
     }
-    picks.sort_by_key(|pick| (pick.peer, pick.message));
+    sort(&mut picks);
     for (place, peer) in matches.peers().iter().enumerate() {
         let is_allowed = |one: &Arc<Subscription>| accepts(peer, from) && may_get(one, run.subject);
         let has_plain = audience.has_plain() && peer.plain.as_ref().is_some_and(is_allowed);
@@ -154,6 +154,12 @@ pub(super) fn deliver_with_peers<'a>(
     for (message, _) in run.messages.iter().zip(&delivered).filter(|(_, delivered)| !**delivered) {
         no_responders(message, scratch);
     }
+}
+
+/// Sorts by peer and message. A function of its own, since the callers are generic, and an instance of the sort takes several KB
+/// of the program.
+fn sort(picks: &mut [Pick<'_>]) {
+    picks.sort_by_key(|pick| (pick.peer, pick.message));
 }
 
 /// Delivers each message of a run to one member of a queue group, or picks the peer that it goes to.
@@ -226,7 +232,7 @@ pub(super) fn deliver_to_peers_alone(
             Some(Pick { peer: group.pick_peer(random)?, message: 0, queue: group.name })
         })
         .collect();
-    picks.sort_by_key(|pick| pick.peer);
+    sort(&mut picks);
     let mut delivered = [false];
     for (place, peer) in delivery.matches.peers().iter().enumerate() {
         let is_allowed =
