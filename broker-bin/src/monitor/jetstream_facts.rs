@@ -1,10 +1,12 @@
 //! Options of JetStream, for monitoring.
 
+#[cfg(feature = "streams")]
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::skip::is_0;
+#[cfg(feature = "streams")]
 use crate::options::Options;
 
 /// The limits of requests, in the reference's order; 0 for none.
@@ -39,6 +41,7 @@ pub struct JetStreamLimits {
 }
 
 /// Options of JetStream that have no effect on streams.
+#[cfg(feature = "streams")]
 #[derive(Clone, Debug, Default)]
 pub struct JetStreamFacts {
     pub(super) sync_interval: u64,
@@ -49,6 +52,7 @@ pub struct JetStreamFacts {
     pub(super) limits: JetStreamLimits,
 }
 
+#[cfg(feature = "streams")]
 impl JetStreamFacts {
     pub(super) fn of(options: &Options) -> Self {
         let Some(jetstream) = &options.jetstream else { return Self::default() };
@@ -76,6 +80,7 @@ impl JetStreamFacts {
     }
 }
 
+#[cfg(feature = "streams")]
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

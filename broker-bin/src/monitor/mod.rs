@@ -59,7 +59,9 @@ pub use http::Monitor;
 #[cfg(feature = "monitoring")]
 pub(crate) use http::MonitorSocket;
 pub use jetstream::{ApiStats, JetStreamConfig, JetStreamStats, JetStreamVarz};
-pub use jetstream_facts::{JetStreamFacts, JetStreamLimits};
+#[cfg(feature = "streams")]
+pub use jetstream_facts::JetStreamFacts;
+pub use jetstream_facts::JetStreamLimits;
 pub use jsz::{AccountDetail, Jsz, JszOptions};
 pub use leafz::Leafz;
 pub use observer::{Facts, Observer};

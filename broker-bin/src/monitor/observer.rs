@@ -9,6 +9,7 @@ use broker_core::Broker;
 use broker_net::ServerStatus;
 
 use super::clusterz::ClusterVarz;
+#[cfg(feature = "streams")]
 use super::jetstream_facts::JetStreamFacts;
 use super::process::Process;
 use super::system_counters::SystemCounters;
@@ -45,6 +46,7 @@ pub struct Facts {
     /// The cluster; the default without one.
     pub cluster: ClusterVarz,
     /// Options of JetStream that only monitoring shows.
+    #[cfg(feature = "streams")]
     pub jetstream: JetStreamFacts,
     /// Tags of this server.
     pub tags: Vec<String>,
@@ -72,6 +74,7 @@ impl Default for Facts {
             config_digest: String::new(),
             websocket: WebsocketVarz::default(),
             cluster: ClusterVarz::default(),
+            #[cfg(feature = "streams")]
             jetstream: JetStreamFacts::default(),
             tags: Vec::new(),
             metadata: BTreeMap::new(),
@@ -187,7 +190,10 @@ impl Observer {
             facts.metadata.clone_from(&options.server_metadata);
             facts.feature_flags = feature_flags(&options.feature_flags);
             facts.cluster = ClusterVarz::of(&options.cluster, facts.cluster.cluster_port);
-            facts.jetstream = JetStreamFacts::of(options);
+            #[cfg(feature = "streams")]
+            {
+                facts.jetstream = JetStreamFacts::of(options);
+            }
             facts.write_timeout = options.write_timeout.replace("default", "");
             facts.config_load_time = Some(now);
             if let Some(tls) = &options.tls {
