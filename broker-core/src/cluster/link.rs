@@ -179,14 +179,17 @@ impl RouteLink {
         self.has_moved.load(Ordering::Acquire) && self.state.lock().moved.contains(account)
     }
 
-    /// Sends the interest of an account: the existing interest by [`Self::step`], changes at once.
+    /// Sends the interest of an account, if the route `carries` it: the existing interest by [`Self::step`], changes at
+    /// once. The question is asked with the state locked: an account that moves afterwards is [given up](Self::give_up)
+    /// afterwards.
     pub(super) fn follow(
         self: &Arc<Self>,
         account: &Arc<Account>,
+        carries: impl FnOnce() -> bool,
         endpoints: impl FnOnce() -> Vec<Arc<Endpoint>>,
     ) {
         let mut state = self.state.lock();
-        if state.is_closed || state.listening.contains_key(&account.name) {
+        if state.is_closed || state.listening.contains_key(&account.name) || !carries() {
             return;
         }
         let (link, name) = (Arc::downgrade(self), Arc::clone(&account.name));
@@ -234,14 +237,24 @@ impl RouteLink {
     }
 
     /// Sends what exists of the interest of an account that was just made: nothing.
-    pub(super) fn follow_new(self: &Arc<Self>, account: &Arc<Account>) {
-        self.follow(account, Vec::new);
+    pub(super) fn follow_new(
+        self: &Arc<Self>,
+        account: &Arc<Account>,
+        carries: impl FnOnce() -> bool,
+    ) {
+        self.follow(account, carries, Vec::new);
         let mut state = self.state.lock();
         let is_it = |name: &Arc<str>| *name == account.name;
         if let Some(events) = state.listening.get_mut(&account.name) {
             while events.catch_up() {}
             state.pending.retain(|name| !is_it(name));
         }
+    }
+
+    /// Returns true if the interest of an account is sent.
+    #[cfg(test)]
+    pub(super) fn follows(&self, account: &str) -> bool {
+        self.state.lock().listening.contains_key(account)
     }
 
     /// Returns true if there is existing interest to be sent, and room for it.

@@ -380,16 +380,16 @@ impl Cluster {
 
     /// Begins to send the interest over a route that has got its place.
     pub(crate) fn send_interest(&self, link: &Arc<RouteLink>, host: &dyn ClusterHost) {
-        let id = link.endpoint.id;
         for account in host.accounts() {
-            let carries = {
-                let topology = self.topology.lock();
-                topology.record(id).is_some_and(|it| topology.carries(it, &account.name))
-            };
-            if carries {
-                link.follow(&account, || host.endpoints());
-            }
+            link.follow(&account, || self.carries(link, &account), || host.endpoints());
         }
+    }
+
+    /// Returns true if a route carries an account.
+    fn carries(&self, link: &RouteLink, account: &Account) -> bool {
+        let topology = self.topology.lock();
+        let record = topology.record(link.endpoint.id);
+        record.is_some_and(|it| topology.carries(it, &account.name))
     }
 
     /// Sends the interest in a new account over the routes that carry it.
@@ -405,7 +405,7 @@ impl Cluster {
             carrying.map(|(id, _)| id).collect()
         };
         for link in ids.iter().filter_map(|id| links.get(id)) {
-            link.follow_new(account);
+            link.follow_new(account, || self.carries(link, account));
         }
     }
 
@@ -548,11 +548,7 @@ impl Cluster {
         let Some(link) = self.link(id) else { return };
         let difference = Arc::new(difference);
         for account in host.accounts() {
-            let carries = {
-                let topology = self.topology.lock();
-                topology.record(id).is_some_and(|it| topology.carries(it, &account.name))
-            };
-            if carries {
+            if self.carries(&link, &account) {
                 link.differ(&account, &difference, || host.endpoints());
             }
         }
@@ -564,7 +560,7 @@ impl Cluster {
         let Some(link) = self.link(id) else { return };
         let accounts = host.accounts();
         if let Some(account) = accounts.iter().find(|account| *account.name == *name) {
-            link.follow(account, || host.endpoints());
+            link.follow(account, || self.carries(&link, account), || host.endpoints());
             link.wake();
         }
     }

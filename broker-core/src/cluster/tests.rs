@@ -154,3 +154,58 @@ fn addresses_for_clients_are_told_in_the_order_of_their_changes() {
     });
     assert_eq!(shared.info.load().connect_urls, ["B:4222", "C:4222"]);
 }
+
+/// A host in whose first look at the accounts another thread handles the request of a server to give one a route of its
+/// own.
+struct Asked {
+    shared: Arc<Shared>,
+    by: RouteId,
+    is_asked: AtomicBool,
+}
+
+impl ClusterHost for Asked {
+    fn tell_clients(&self, _: &str, _: Vec<String>, _: Vec<String>) {}
+
+    fn accounts(&self) -> Vec<Arc<Account>> {
+        if !self.is_asked.swap(true, Ordering::SeqCst) {
+            let cluster = self.shared.cluster.as_ref().unwrap();
+            let request = RouteInfo {
+                route_account: "A".into(),
+                route_acc_add_reqid: "1".into(),
+                ..RouteInfo::default()
+            };
+            assert_eq!(cluster.handle_info(self.by, request, &*self.shared), Joined::Noted);
+        }
+        self.shared.accounts()
+    }
+
+    fn may_have_account(&self, name: &str) -> bool {
+        self.shared.may_have_account(name)
+    }
+
+    fn now(&self) -> Instant {
+        ClusterHost::now(&*self.shared)
+    }
+
+    fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.shared.endpoints()
+    }
+}
+
+/// Its interest would be sent twice, and each message with it.
+#[test]
+fn an_account_that_has_moved_meanwhile_is_not_followed_in_the_pool() {
+    let (shared, orders) = server();
+    let cluster = shared.cluster.as_ref().unwrap();
+    let account = shared.account(&"A".into());
+    let (id, _) = dialed(&shared, &orders[0]);
+    assert!(matches!(cluster.handle_info(id, told("B"), &*shared), Joined::Registered(_)));
+    let link = cluster.link(id).unwrap();
+    assert!(cluster.carries(&link, &account), "its place in the pool is the account's");
+    let before = cluster.options();
+    let own = ClusterOptions { accounts: vec!["A".into()], ..ClusterOptions::clone(&before) };
+    cluster.apply(&own, &*shared);
+    let host = Asked { shared: Arc::clone(&shared), by: id, is_asked: AtomicBool::new(false) };
+    cluster.apply(&before, &host);
+    assert!(!link.follows("A"));
+}
