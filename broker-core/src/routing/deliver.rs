@@ -6,8 +6,10 @@
 //! delivered message by message.
 //!
 //! A run to a queue group is distributed: all members are picked first, then each gets its part. This needs
-//! ample room at all members, because there is no second pick. (A member that is closed in that moment
-//! loses its part, as it would a moment later.)
+//! ample room at all members. What a member does not take, because it ends in that moment, goes to another one; what none takes
+//! counts as a message without a receiver here.
+
+use smallvec::SmallVec;
 
 use crate::account::Account;
 use crate::endpoint::{Accepted, Endpoint, Link, Run, Scratch, Sender, Subscription, run_handlers};
@@ -45,18 +47,30 @@ pub(super) fn deliver_to_local<'a>(
         return;
     }
     let mut delivered = deliver_to_plain(account, from, run, matches, scratch);
+    let mut left: Option<Left> = None;
     for group in groups {
         if run.messages.len() > 1 {
-            distribute(account, from, run, group, random, scratch);
-            delivered = run.messages.len();
+            let mut of_group = distribute(account, from, run, group, random, scratch);
+            if let Some(others) = &left {
+                of_group.retain(|place| others.contains(place));
+            }
+            left = Some(of_group);
         } else if deliver_to_group(account, from, run, group, random, scratch) {
             delivered = 1;
         }
     }
-    for message in &run.messages[delivered..] {
-        no_responders(message, scratch);
+    match left {
+        None => run.messages[delivered..].iter().for_each(|one| no_responders(one, scratch)),
+        Some(left) => {
+            for place in left.into_iter().filter(|place| *place >= delivered) {
+                no_responders(&run.messages[place], scratch);
+            }
+        }
     }
 }
+
+/// The messages of a run, by their places, that no member of a queue group has taken. Usually there are none.
+pub(super) type Left = SmallVec<[usize; 4]>;
 
 /// Returns true if each member of the group can take all of the messages.
 pub(super) fn can_distribute(from: Sender, run: &Run<'_>, group: &[Arc<Subscription>]) -> bool {
@@ -74,7 +88,7 @@ pub(super) fn can_distribute(from: Sender, run: &Run<'_>, group: &[Arc<Subscript
     })
 }
 
-/// Distributes the messages over the members, each with equal probability.
+/// Distributes the messages over the members, each with equal probability. Returns those that none has taken.
 pub(super) fn distribute(
     account: &Account,
     from: Sender,
@@ -82,7 +96,8 @@ pub(super) fn distribute(
     group: &[Arc<Subscription>],
     random: &mut Random,
     scratch: &mut Scratch,
-) {
+) -> Left {
+    let mut left = Left::new();
     let mut picks = [0u8; RUN_MESSAGES];
     let picks = &mut picks[..run.messages.len()];
     // The beginning of each member's part, and later its end.
@@ -104,19 +119,24 @@ pub(super) fn distribute(
         *at += 1;
     }
     let mut begin = 0;
-    for (member, end) in group.iter().zip(ends) {
+    for (number, (member, end)) in group.iter().zip(ends).enumerate() {
         if end > begin {
             let part = Run { messages: &distributed[begin..end], ..*run };
             let taken = deliver_to(account, member, &part, false, scratch);
             // The member has ended meanwhile.
             for message in begin + taken..end {
                 let one = Run { messages: &distributed[message..=message], ..*run };
-                deliver_to_group(account, from, &one, group, random, scratch);
+                if !deliver_to_group(account, from, &one, group, random, scratch) {
+                    let mut places =
+                        (0..picks.len()).filter(|at| usize::from(picks[*at]) == number);
+                    left.extend(places.nth(message - begin));
+                }
             }
         }
         begin = end;
     }
     scratch.keep_distributed(distributed);
+    left
 }
 
 /// Returns the number of messages, from the first on, that at least one receiver took.

@@ -140,8 +140,9 @@ pub(super) fn deliver_with_peers<'a>(
     if audience.has_plain() && !matches.plain.is_empty() {
         deliver_locally(&delivery, run, scratch, &mut delivered);
     }
-    let mut picks = Picks::new();
-    for group in &groups(&delivery, audience, run.subject) {
+    let (mut picks, mut refused) = (Picks::new(), Picks::new());
+    let groups = groups(&delivery, audience, run.subject);
+    for group in &groups {
         deliver_in_group(&delivery, run, group, &mut picks, &mut delivered, random, scratch);
     }
     sort(&mut picks);
@@ -149,7 +150,12 @@ pub(super) fn deliver_with_peers<'a>(
         let is_allowed = |one: &Arc<Subscription>| accepts(peer, from) && may_get(one, run.subject);
         let has_plain = audience.has_plain() && peer.plain.as_ref().is_some_and(is_allowed);
         let to = (place, peer, has_plain);
-        deliver_to_peer(&delivery, run, to, &picks, &mut delivered, scratch);
+        deliver_to_peer(&delivery, run, to, &picks, &mut delivered, &mut refused, scratch);
+    }
+    for pick in refused {
+        if let Some(group) = groups.iter().find(|group| group.name == pick.queue) {
+            deliver_again(&delivery, run, group, pick, &mut delivered, random, scratch);
+        }
     }
     for (message, _) in run.messages.iter().zip(&delivered).filter(|(_, delivered)| !**delivered) {
         no_responders(message, scratch);
@@ -187,8 +193,14 @@ fn deliver_in_group<'m>(
             local.iter().map(|message| run.messages[*message]).collect();
         let part = Run { messages: &messages, ..*run };
         if can_distribute(from, &part, group.local) {
-            distribute(account, from, &part, group.local, random, scratch);
-            local.iter().for_each(|message| delivered[*message] = true);
+            let left = distribute(account, from, &part, group.local, random, scratch);
+            for (place, message) in local.into_iter().enumerate() {
+                if !left.contains(&place) {
+                    delivered[message] = true;
+                } else if let Some(peer) = group.pick_peer(random) {
+                    picks.push(Pick { peer, message, queue });
+                }
+            }
             return;
         }
     }
@@ -200,6 +212,33 @@ fn deliver_in_group<'m>(
             picks.push(Pick { peer, message, queue });
         }
     }
+}
+
+/// Delivers a message that a peer has not taken, because its connection has ended and its interest not yet, to another
+/// member of the queue group.
+// NATS 2.14: client.go processMsgResults, which goes on with the next member.
+#[cold]
+fn deliver_again(
+    delivery: &Delivery<'_>,
+    run: &Run<'_>,
+    group: &Group<'_>,
+    pick: Pick<'_>,
+    delivered: &mut [bool],
+    random: &mut Random,
+    scratch: &mut Scratch,
+) {
+    let Delivery { account, from, matches } = *delivery;
+    let one = Run { messages: &run.messages[pick.message..=pick.message], ..*run };
+    let is_taken = !group.local.is_empty()
+        && deliver_to_group(account, from, &one, group.local, random, scratch);
+    let mut others = group.remote.iter().filter(|(place, _)| *place != pick.peer);
+    let is_taken = is_taken
+        || others.any(|(place, _)| {
+            let peer = &matches.peers()[*place];
+            // Plain subscriptions there would get the message again.
+            peer.plain.is_none() && send(delivery, &one, peer, &[pick.queue], scratch) > 0
+        });
+    delivered[pick.message] |= is_taken;
 }
 
 /// The form in which a peer gets a message.
@@ -233,6 +272,8 @@ pub(super) fn deliver_to_peers_alone(
         })
         .collect();
     sort(&mut picks);
+    // A traced message states the receivers that it was meant for, and is not picked again.
+    let mut refused = Picks::new();
     let mut delivered = [false];
     for (place, peer) in delivery.matches.peers().iter().enumerate() {
         let is_allowed =
@@ -243,7 +284,9 @@ pub(super) fn deliver_to_peers_alone(
         let to = (place, peer, has_plain);
         match for_peer(subscription, message, scratch) {
             ForPeer::Nothing => {}
-            ForPeer::AsItIs => deliver_to_peer(delivery, run, to, &picks, &mut delivered, scratch),
+            ForPeer::AsItIs => {
+                deliver_to_peer(delivery, run, to, &picks, &mut delivered, &mut refused, scratch);
+            }
             ForPeer::Changed { header_len, body } => {
                 let sizes = format!("{header_len} {}", body.len());
                 let changed = Publish {
@@ -255,7 +298,7 @@ pub(super) fn deliver_to_peers_alone(
                 };
                 let messages = std::slice::from_ref(&changed);
                 let run = Run { messages, shared: None, ..*run };
-                deliver_to_peer(delivery, &run, to, &picks, &mut delivered, scratch);
+                deliver_to_peer(delivery, &run, to, &picks, &mut delivered, &mut refused, scratch);
             }
         }
     }
@@ -379,18 +422,21 @@ fn deliver_locally(
 }
 
 /// Delivers a peer's part of a run: consecutive messages for the same queue groups together. `picks`: ordered by peer and
-/// message.
-fn deliver_to_peer(
+/// message. Those that the peer does not take are added to `refused`.
+fn deliver_to_peer<'m>(
     delivery: &Delivery<'_>,
     run: &Run<'_>,
     (place, peer, has_plain): (usize, &PeerMatch<Subscription>, bool),
-    picks: &[Pick<'_>],
+    picks: &[Pick<'m>],
     delivered: &mut [bool],
+    refused: &mut Picks<'m>,
     scratch: &mut Scratch,
 ) {
     let begin = picks.partition_point(|pick| pick.peer < place);
     let end = picks.partition_point(|pick| pick.peer <= place);
-    let mut picks = &picks[begin..end];
+    let of_peer = &picks[begin..end];
+    let mut picks = of_peer;
+    let mut not_taken: SmallVec<[usize; 4]> = SmallVec::new();
     if picks.is_empty() {
         if has_plain {
             let count = send(delivery, run, peer, &[], scratch);
@@ -410,7 +456,9 @@ fn deliver_to_peer(
         }
         let is_same = of_message.iter().map(|pick| pick.queue).eq(queues.iter().copied());
         if !is_same || part.is_empty() {
-            send_part(delivery, run, peer, &queues, (&part, &places), delivered, scratch);
+            let count =
+                send_part(delivery, run, peer, &queues, (&part, &places), delivered, scratch);
+            not_taken.extend_from_slice(&places[count..]);
             part.clear();
             places.clear();
             queues = of_message.iter().map(|pick| pick.queue).collect();
@@ -418,10 +466,14 @@ fn deliver_to_peer(
         part.push(*publish);
         places.push(message);
     }
-    send_part(delivery, run, peer, &queues, (&part, &places), delivered, scratch);
+    let count = send_part(delivery, run, peer, &queues, (&part, &places), delivered, scratch);
+    not_taken.extend_from_slice(&places[count..]);
+    if !not_taken.is_empty() {
+        refused.extend(of_peer.iter().filter(|pick| not_taken.contains(&pick.message)).copied());
+    }
 }
 
-/// Sends a part of a run to a peer, and notes which of its messages were taken.
+/// Sends a part of a run to a peer, and notes which of its messages were taken. Returns their number.
 fn send_part(
     delivery: &Delivery<'_>,
     run: &Run<'_>,
@@ -430,13 +482,14 @@ fn send_part(
     (messages, places): (&[Publish<'_>], &[usize]),
     delivered: &mut [bool],
     scratch: &mut Scratch,
-) {
+) -> usize {
     if messages.is_empty() {
-        return;
+        return 0;
     }
     let part = Run { messages, ..*run };
     let count = send(delivery, &part, peer, queues, scratch);
     places[..count].iter().for_each(|place| delivered[*place] = true);
+    count
 }
 
 /// Sends a run to a peer. Returns the number of messages that were taken.

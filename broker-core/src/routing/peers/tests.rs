@@ -7,13 +7,21 @@ use bytes::Bytes;
 use super::*;
 use crate::endpoint::{Accepted, Destination, Endpoint, Kind, LocalQueues, OutCounts};
 use crate::error::CloseReason;
-use crate::sync::Mutex;
+use crate::routing::deliver::deliver_to_local;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::trace::Trace;
 use crate::transport::TransportInfo;
 
 /// The frames that a peer was sent, and the number of calls.
 #[derive(Default)]
-struct Frames(Mutex<(Vec<String>, usize)>);
+struct Frames(Mutex<(Vec<String>, usize)>, AtomicBool);
+
+impl Frames {
+    /// Takes no more.
+    fn end(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Destination for Frames {
     fn deliver(&self, _: &Subscription, _: &Run<'_>, _: bool, _: &mut Scratch) -> Accepted {
@@ -27,6 +35,9 @@ impl Destination for Frames {
         queues: &[&[u8]],
         _scratch: &mut Scratch,
     ) -> Accepted {
+        if self.1.load(Ordering::Relaxed) {
+            return Accepted::NOTHING;
+        }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let queues: String = queues.iter().map(|queue| format!(" {}", text(queue))).collect();
         let mut frames = self.0.lock();
@@ -91,6 +102,46 @@ impl Peer {
     }
 }
 
+/// A member that ends between the moment in which it is picked and that in which it is delivered to.
+struct Leaving;
+
+impl Leaving {
+    fn joins(account: &Account, id: u64, queue: &str) {
+        let endpoint = endpoint(id, Kind::Client, Arc::new(Self));
+        let subscription =
+            Subscription::new(endpoint, b"orders.*", Some(queue.as_bytes()), b"1", false);
+        account.interest.insert(Arc::new(subscription));
+    }
+}
+
+impl Destination for Leaving {
+    fn deliver(&self, _: &Subscription, _: &Run<'_>, _: bool, _: &mut Scratch) -> Accepted {
+        Accepted::NOTHING
+    }
+
+    fn has_plenty_of_room(&self, _: &Subscription, _: usize, _: usize) -> bool {
+        true
+    }
+
+    fn flush(&self, _: &mut Scratch) {}
+
+    fn end_after(&self, _: &Subscription, _: u64) -> bool {
+        false
+    }
+
+    fn finish(&self, _: CloseReason) {}
+
+    fn close(&self, _: CloseReason) {}
+
+    fn wake(&self) {}
+
+    fn set_trace(&self, _: Option<Arc<Trace>>) {}
+
+    fn counts(&self) -> OutCounts {
+        OutCounts::default()
+    }
+}
+
 /// A subscriber in this process.
 struct Local {
     queues: Arc<LocalQueues>,
@@ -118,6 +169,25 @@ const CLIENT: Sender = Sender { id: 1000, kind: Kind::Client, echo: true, is_ser
 
 /// Publishes so many messages in one run; returns the number that reached no receiver.
 fn publish(account: &Account, from: Sender, audience: Audience<'_>, messages: usize) -> usize {
+    publish_by(messages, account, |run, matches, random, scratch, nobody| {
+        deliver_with_peers(account, from, run, (matches, audience), random, scratch, |_, _| {
+            *nobody += 1;
+        });
+    })
+}
+
+/// As [`publish`], to matches that contain no peers.
+fn publish_here(account: &Account, messages: usize) -> usize {
+    publish_by(messages, account, |run, matches, random, scratch, nobody| {
+        deliver_to_local(account, CLIENT, run, matches, random, scratch, |_, _| *nobody += 1);
+    })
+}
+
+fn publish_by(
+    messages: usize,
+    account: &Account,
+    deliver: impl FnOnce(&Run<'_>, &Matches<Subscription>, &mut Random, &mut Scratch, &mut usize),
+) -> usize {
     let body = Bytes::from_static(b"hello");
     let message = Publish {
         subject: b"orders.eu",
@@ -139,15 +209,7 @@ fn publish(account: &Account, from: Sender, audience: Audience<'_>, messages: us
     let (mut matches, mut nobody) = (Matches::default(), 0);
     account.interest.collect(b"orders.eu", &mut matches);
     let (mut random, mut scratch) = (Random::new(7), Scratch::new());
-    deliver_with_peers(
-        account,
-        from,
-        &run,
-        (&matches, audience),
-        &mut random,
-        &mut scratch,
-        |_, _| nobody += 1,
-    );
+    deliver(&run, &matches, &mut random, &mut scratch, &mut nobody);
     nobody
 }
 
@@ -287,4 +349,45 @@ fn a_peer_with_a_group_of_no_members_gets_nothing_for_it() {
     two.wants(&account, "orders.*", Some(("q", 2)));
     assert_eq!(publish(&account, CLIENT, Audience::All, 50), 0);
     assert_eq!((none.take().0.len(), two.take().0.len()), (0, 50));
+}
+
+#[test]
+fn what_the_last_member_does_not_take_any_more_goes_to_another_server_or_has_no_receiver() {
+    let account = Account::new("A", 1);
+    Leaving::joins(&account, 1, "q");
+    assert_eq!(publish_here(&account, 20), 20);
+    let other = Local::new(&account, 2, "orders.*", Some("q"));
+    assert_eq!((publish_here(&account, 20), other.count()), (0, 20));
+    let second = Local::new(&account, 3, "orders.*", Some("r"));
+    assert_eq!((publish_here(&account, 20), second.count()), (0, 20));
+
+    let account = Account::new("A", 1);
+    Leaving::joins(&account, 1, "q");
+    Leaving::joins(&account, 2, "r");
+    assert_eq!(publish_here(&account, 20), 20);
+    assert_eq!(publish(&account, CLIENT, Audience::All, 20), 20);
+    let peer = Peer::new(3, Kind::Route);
+    peer.wants(&account, "orders.*", Some(("q", 1)));
+    assert_eq!(publish(&account, CLIENT, Audience::All, 20), 0);
+    assert_eq!(peer.take().0.len(), 20);
+}
+
+/// A session ends its interest in slices; meanwhile its queue is closed.
+#[test]
+fn what_a_lost_route_does_not_take_goes_to_another_member() {
+    let account = Account::new("A", 1);
+    let lost = Peer::new(1, Kind::Route);
+    lost.wants(&account, "orders.*", Some(("q", 1)));
+    lost.frames.end();
+    assert_eq!(publish(&account, CLIENT, Audience::All, 20), 20);
+    let other = Peer::new(2, Kind::Route);
+    other.wants(&account, "orders.*", Some(("q", 1)));
+    assert_eq!(publish(&account, CLIENT, Audience::All, 20), 0);
+    assert_eq!(other.take().0, ["RMSG A orders.eu q hello"; 20]);
+    other.wants(&account, "orders.>", None);
+    assert_eq!(publish(&account, CLIENT, Audience::All, 20), 0);
+    assert_eq!(other.take().0.len(), 20, "each message once");
+    let member = Local::new(&account, 3, "orders.*", Some("q"));
+    other.frames.end();
+    assert_eq!((publish(&account, CLIENT, Audience::All, 20), member.count()), (0, 20));
 }
