@@ -3,11 +3,14 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_executor::block_on;
+
 use super::link::LineQueue;
 use super::*;
-use crate::auth::NoAuth;
+use crate::auth::{Grant, NoAuth};
 use crate::endpoint::{Kind, LocalQueues};
 use crate::options::Options;
+use crate::session::local::Client;
 use crate::shared::Shared;
 use crate::transport::TransportInfo;
 
@@ -208,4 +211,22 @@ fn an_account_that_has_moved_meanwhile_is_not_followed_in_the_pool() {
     let host = Asked { shared: Arc::clone(&shared), by: id, is_asked: AtomicBool::new(false) };
     cluster.apply(&before, &host);
     assert!(!link.follows("A"));
+}
+
+/// The service may be at the other server: it would answer to an inbox that this server knows nothing of.
+#[test]
+fn a_new_inbox_is_told_at_once_though_existing_interest_is_still_being_sent() {
+    let (shared, orders) = server();
+    let client = Client::new(Arc::clone(&shared), Grant::anonymous().with_account("A"));
+    let subscribe = |filter: String| block_on(client.subscribe(filter)).unwrap();
+    let _existing: Vec<_> = (0..1_000).map(|number| subscribe(format!("e.{number}"))).collect();
+    let cluster = shared.cluster.as_ref().unwrap();
+    let (id, lines) = dialed(&shared, &orders[0]);
+    assert!(matches!(cluster.handle_info(id, told("B"), &*shared), Joined::Registered(_)));
+    let link = cluster.link(id).unwrap();
+    cluster.send_interest(&link, &*shared);
+    assert!(link.has_more());
+    let _inbox = subscribe("_INBOX.1".to_owned());
+    let sent = String::from_utf8(lines.0.lock().clone()).unwrap();
+    assert!(sent.ends_with("RS+ A _INBOX.1\r\n"), "{sent}");
 }
