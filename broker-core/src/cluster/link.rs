@@ -13,7 +13,7 @@ use crate::interest::InterestChange;
 use crate::proto::encode;
 use crate::proto::route::{self, RouteInfo};
 use crate::subject::SubjectFilter;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// The queue of a connection to another server, whatever its encoder.
 pub(crate) trait LineQueue: Send + Sync {
@@ -48,8 +48,9 @@ pub(crate) struct RouteLink {
     has_more: AtomicBool,
     /// Accounts have moved to other routes.
     has_moved: AtomicBool,
-    /// A change of interest was appended since [`Self::take_changed`].
-    has_changed: AtomicBool,
+    /// The number of changes of interest that were appended, and of those that were written.
+    changes: AtomicU64,
+    written: AtomicU64,
 }
 
 #[derive(Default)]
@@ -75,7 +76,8 @@ impl RouteLink {
             is_of_account: AtomicBool::new(false),
             has_more: AtomicBool::new(false),
             has_moved: AtomicBool::new(false),
-            has_changed: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
+            written: AtomicU64::new(0),
         }
     }
 
@@ -335,14 +337,20 @@ impl RouteLink {
                 route::encode::unsubscribe(out, account, filter, queue);
             }
         });
-        self.has_changed.store(true, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::Release);
         self.wake();
     }
 
-    /// Returns true if a change of interest was appended since the last call. The session writes it, unless the caller
-    /// flushes the connection before.
-    pub(super) fn take_changed(&self) -> bool {
-        self.has_changed.swap(false, Ordering::AcqRel)
+    /// Returns the number of changes of interest, if some were appended and are not known to be written.
+    pub(super) fn unwritten(&self) -> Option<u64> {
+        let changes = self.changes.load(Ordering::Acquire);
+        (changes != self.written.load(Ordering::Acquire)).then_some(changes)
+    }
+
+    /// Writes these changes. Other threads write them too until they are written.
+    pub(super) fn write(&self, changes: u64, scratch: &mut Scratch) {
+        self.endpoint.destination.flush(scratch);
+        self.written.fetch_max(changes, Ordering::AcqRel);
     }
 }
 

@@ -30,6 +30,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
+use smallvec::SmallVec;
 
 use crate::account::Account;
 use crate::auth::{
@@ -409,14 +410,16 @@ impl Cluster {
         }
     }
 
-    /// Adds the connections with changes of interest to those that the current call flushes.
-    pub(crate) fn touch_changed(&self, scratch: &mut Scratch) {
+    /// Writes the changes of interest that were appended to the connections, of other threads too.
+    pub(crate) fn write_changed(&self, scratch: &mut Scratch) {
         if !self.has_links.load(Ordering::Acquire) {
             return;
         }
         let links = self.links.lock();
-        let changed = links.values().filter(|link| link.take_changed());
-        scratch.touched.extend(changed.map(|link| Arc::clone(&link.endpoint)));
+        let changed = links.values().filter_map(|link| Some((Arc::clone(link), link.unwritten()?)));
+        let changed: SmallVec<[_; 8]> = changed.collect();
+        drop(links);
+        changed.iter().for_each(|(link, changes)| link.write(*changes, scratch));
     }
 
     /// Removes a connection that has ended.

@@ -8,10 +8,12 @@ use futures_executor::block_on;
 use super::link::LineQueue;
 use super::*;
 use crate::auth::{Grant, NoAuth};
-use crate::endpoint::{Kind, LocalQueues};
+use crate::endpoint::{Accepted, Destination, Kind, LocalQueues, OutCounts, Run, Subscription};
 use crate::options::Options;
 use crate::session::local::Client;
 use crate::shared::Shared;
+use crate::sync::AtomicUsize;
+use crate::trace::Trace;
 use crate::transport::TransportInfo;
 
 /// Keeps the lines that are sent.
@@ -40,9 +42,17 @@ impl RouteDialer for Orders {
 
 /// Opens the connection of an order.
 fn dialed(shared: &Arc<Shared>, order: &RouteDial) -> (RouteId, Arc<Lines>) {
+    dialed_to(shared, order, Arc::new(LocalQueues::default()))
+}
+
+fn dialed_to(
+    shared: &Arc<Shared>,
+    order: &RouteDial,
+    destination: Arc<dyn Destination>,
+) -> (RouteId, Arc<Lines>) {
     let (id, seed) = shared.next_session();
-    let (memory, now, queues) = (TransportInfo::Memory, Instant::now(), LocalQueues::default());
-    let endpoint = Endpoint::new(id, seed, None, memory, now, Arc::new(queues), Kind::Route);
+    let (memory, now) = (TransportInfo::Memory, Instant::now());
+    let endpoint = Endpoint::new(id, seed, None, memory, now, destination, Kind::Route);
     let lines = Arc::new(Lines::default());
     let queue = Arc::clone(&lines) as Arc<_>;
     shared.cluster.as_ref().unwrap().open(&Arc::new(endpoint), queue, Some(order));
@@ -229,4 +239,69 @@ fn a_new_inbox_is_told_at_once_though_existing_interest_is_still_being_sent() {
     let _inbox = subscribe("_INBOX.1".to_owned());
     let sent = String::from_utf8(lines.0.lock().clone()).unwrap();
     assert!(sent.ends_with("RS+ A _INBOX.1\r\n"), "{sent}");
+}
+
+/// A connection during whose first flush another thread writes changes of interest.
+#[derive(Default)]
+struct Overtaken {
+    shared: OnceLock<Arc<Shared>>,
+    flushes: AtomicUsize,
+    queues: LocalQueues,
+}
+
+impl Destination for Overtaken {
+    fn deliver(&self, _: &Subscription, _: &Run<'_>, _: bool, _: &mut Scratch) -> Accepted {
+        Accepted::NOTHING
+    }
+
+    fn has_plenty_of_room(&self, _: &Subscription, _: usize, _: usize) -> bool {
+        false
+    }
+
+    fn flush(&self, _: &mut Scratch) {
+        if self.flushes.fetch_add(1, Ordering::SeqCst) == 0 {
+            let cluster = self.shared.get().unwrap().cluster.as_ref().unwrap();
+            cluster.write_changed(&mut Scratch::new());
+        }
+    }
+
+    fn end_after(&self, _: &Subscription, _: u64) -> bool {
+        false
+    }
+
+    fn finish(&self, reason: CloseReason) {
+        self.queues.finish(reason);
+    }
+
+    fn close(&self, reason: CloseReason) {
+        self.queues.close(reason);
+    }
+
+    fn wake(&self) {}
+
+    fn set_trace(&self, _: Option<Arc<Trace>>) {}
+
+    fn counts(&self) -> OutCounts {
+        OutCounts::default()
+    }
+}
+
+/// The client of each of them may have its PONG when they are.
+#[test]
+fn changes_of_interest_are_written_by_each_thread_until_they_are_written() {
+    let (shared, orders) = server();
+    let destination = Arc::<Overtaken>::default();
+    assert!(destination.shared.set(Arc::clone(&shared)).is_ok());
+    let cluster = shared.cluster.as_ref().unwrap();
+    let (id, _) = dialed_to(&shared, &orders[0], Arc::clone(&destination) as Arc<_>);
+    assert!(matches!(cluster.handle_info(id, told("B"), &*shared), Joined::Registered(_)));
+    let account = shared.account(&"A".into());
+    cluster.link(id).unwrap().follow_new(&account, || true);
+    let client = Client::new(Arc::clone(&shared), Grant::anonymous().with_account("A"));
+    let _subscriber = block_on(client.subscribe("work")).unwrap();
+    let write = || cluster.write_changed(&mut Scratch::new());
+    write();
+    assert_eq!(destination.flushes.load(Ordering::SeqCst), 2, "one by each thread");
+    write();
+    assert_eq!(destination.flushes.load(Ordering::SeqCst), 2, "all is written");
 }

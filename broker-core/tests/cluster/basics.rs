@@ -74,6 +74,25 @@ fn a_pong_follows_the_interest_that_other_servers_are_told_of() {
     }
 }
 
+/// A message for the client has another thread write its PONG.
+#[test]
+fn a_pong_that_a_publisher_writes_follows_the_interest_too() {
+    let mut mesh = Mesh::of(2);
+    let seen = Arc::<Mutex<Vec<bool>>>::default();
+    let is_written = mesh.written(0, 1, "RS+ $G work workers 1");
+    let witness = Witness { is_written, seen: Arc::clone(&seen) };
+    let (mut scratch, now) = (Scratch::new(), mesh.clock.now());
+    let broker = mesh.nodes[0].broker.clone();
+    let mut client = broker.open(Arrival::default(), Box::new(witness), now, &mut scratch);
+    let first = b"CONNECT {\"verbose\":false}\r\nSUB news 1\r\n";
+    client.receive(now, first, None, &mut scratch);
+    mesh.settle();
+    scratch.expect_more();
+    client.receive(now, b"SUB work workers 2\r\nPING\r\n", None, &mut scratch);
+    block_on(broker.client().publish("news", "one".into())).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [true]);
+}
+
 #[test]
 fn a_server_that_knows_one_other_is_connected_to_all() {
     let all = vec![options(0, &[]), options(1, &[0]), options(2, &[0]), options(3, &[0])];

@@ -9,6 +9,9 @@ use crate::sync::{Arc, Ordering};
 
 impl ClientSession {
     pub(super) fn pong(&mut self, scratch: &mut Scratch) {
+        if self.has_changed_interest {
+            self.write_interest(scratch);
+        }
         self.reply_writer().pong(scratch);
         if !self.has_connected || self.has_ponged {
             return;

@@ -34,13 +34,13 @@ impl ClientSession {
         }
     }
 
-    /// Has the other servers' connections flushed before the client's: a client that has its PONG knows that its subscription is on its
-    /// way to each server, and may end one elsewhere.
+    /// Writes changes of interest to the other servers. Done before PONG is queued, which another thread may write: a client
+    /// that has its PONG knows that its subscription is on its way to each server, and may end one elsewhere.
     #[cold]
     pub(super) fn write_interest(&mut self, scratch: &mut Scratch) {
         self.has_changed_interest = false;
         if let Some(cluster) = &self.shared.cluster {
-            cluster.touch_changed(scratch);
+            cluster.write_changed(scratch);
         }
     }
 
