@@ -19,7 +19,7 @@ use crate::sync::Arc;
 ///
 /// Its methods are called by the threads that serve connections, and must not block.
 pub trait SystemListener: Send + Sync + 'static {
-    /// Called with each event. Events of one connection are reported in their order.
+    /// Called with each event. Events of one connection are reported in their order, and so are the numbers of one account.
     fn notice(&self, event: SystemEvent<'_>);
 
     /// Called with a request to a service of the server. Returns true if it will be answered; the requester is told

@@ -4,8 +4,13 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use broker_core::CloseReason;
 use broker_core::account::{GLOBAL, SYSTEM};
 use broker_core::auth::{Authenticator, Credentials, Decision, Denied, Grant};
+use broker_core::system::{ServiceRequest, SystemEvent, SystemListener};
 use common::{Party, World};
 
 /// Assigns each client to the account that it names.
@@ -131,4 +136,54 @@ fn counters_count_all_accounts() {
     }
     let stats = world.broker.stats();
     assert_eq!((stats.in_messages, stats.out_messages, stats.out_bytes), (2, 2, 10));
+}
+
+/// Records the numbers of an account's clients. The thread that brings the first one is overtaken, if another one comes.
+struct Slow {
+    numbers: Arc<Mutex<Vec<usize>>>,
+    /// Received from when the first number has come.
+    begun: mpsc::Sender<()>,
+    overtaken: (Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>),
+    has_begun: std::sync::atomic::AtomicBool,
+}
+
+impl SystemListener for Slow {
+    fn notice(&self, event: SystemEvent<'_>) {
+        let SystemEvent::AccountChanged { connections, .. } = event else { return };
+        let is_first = !self.has_begun.swap(true, std::sync::atomic::Ordering::SeqCst);
+        if is_first {
+            self.begun.send(()).unwrap();
+            let _ = self.overtaken.0.lock().unwrap().recv_timeout(Duration::from_millis(200));
+        }
+        self.numbers.lock().unwrap().push(connections);
+        if !is_first {
+            self.overtaken.1.send(()).unwrap();
+        }
+    }
+
+    fn serve(&self, _: &ServiceRequest<'_>) -> bool {
+        false
+    }
+}
+
+/// Other servers count them towards the limit of the account.
+#[test]
+fn the_last_number_of_an_account_that_is_reported_is_the_newest() {
+    let mut world = World::with_auth(ByName);
+    let [mut one, mut other] = ["A", "A"].map(|account| join(&mut world, account));
+    let (begun, has_begun) = mpsc::channel();
+    let (overtakes, overtaken) = mpsc::channel();
+    let numbers = Arc::<Mutex<Vec<usize>>>::default();
+    world.broker.set_system_listener(Some(Box::new(Slow {
+        numbers: Arc::clone(&numbers),
+        begun,
+        overtaken: (Mutex::new(overtaken), overtakes),
+        has_begun: std::sync::atomic::AtomicBool::new(false),
+    })));
+    std::thread::scope(|threads| {
+        threads.spawn(|| one.session.depart(CloseReason::ClientClosed));
+        has_begun.recv().unwrap();
+        other.session.depart(CloseReason::ClientClosed);
+    });
+    assert_eq!(*numbers.lock().unwrap(), [1, 0]);
 }

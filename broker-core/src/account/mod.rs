@@ -32,7 +32,7 @@ use crate::endpoint::{AccountMembership, Endpoint, Kind, Quota, SubjectSpace, Su
 use crate::interest::Interest;
 use crate::limits::AccountLimits;
 use crate::subject::Mappings;
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 
 pub use crate::auth::GLOBAL_ACCOUNT as GLOBAL;
 pub use crate::options::{
@@ -57,6 +57,8 @@ pub(crate) struct Account {
     /// The limit that each SUB reads; `usize::MAX` for none.
     max_subscriptions: AtomicUsize,
     members: Mutex<Members>,
+    /// Held from a change of their number until the system listener has it: the last number that it gets is the newest.
+    counting: Mutex<()>,
     /// The seed of its hashes.
     seed: u64,
     sharing: Sharing,
@@ -111,6 +113,7 @@ impl Account {
             trace_destination: ArcSwapOption::empty(),
             max_subscriptions: AtomicUsize::new(usize::MAX),
             members: Mutex::default(),
+            counting: Mutex::default(),
             seed,
             sharing: Sharing::new(seed),
             #[cfg(feature = "testing")]
@@ -121,6 +124,11 @@ impl Account {
     /// Makes it the system account, or not.
     pub(crate) fn with_system(self, is_system: bool) -> Self {
         Self { is_system, ..self }
+    }
+
+    /// Begins a change of the number of its members that is reported.
+    pub(crate) fn count(&self) -> MutexGuard<'_, ()> {
+        self.counting.lock()
     }
 
     /// Returns the number of its client connections and of its leaf nodes.

@@ -264,9 +264,12 @@ impl ClientSession {
         let (identity, proxy) = (grant.identity.clone(), grant.proxy.clone());
         let expiry = Expiry::of(&grant, &*self.shared.clock, now);
         let limits = grant.limits;
+        let account = self.shared.account(&grant.account);
+        let counting = account.count();
         let mut member = Member::join_within_limits(&self.shared, &self.endpoint, grant)?;
         member.set_terms(Terms { limits, expiry });
-        self.tell_account_changed(&member.account);
+        self.tell_account_changed(&account);
+        drop(counting);
         self.phase = Phase::Served(Served { member, user, proof, identity, proxy });
         self.follow_account();
         Ok(())
@@ -291,8 +294,10 @@ impl ClientSession {
     /// Leaves the account, in which the session has no subscriptions any more.
     pub(super) fn leave_account(&mut self) {
         if let Phase::Served(served) = &self.phase {
+            let counting = served.member.account.count();
             served.member.leave();
             self.tell_account_changed(&served.member.account);
+            drop(counting);
             self.phase = Phase::Checking(Checking::NOTHING);
         }
     }
