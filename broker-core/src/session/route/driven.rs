@@ -93,7 +93,7 @@ impl Session for RouteSession {
             self.accounts.leave(account);
         }
         if control.permissions {
-            self.end_denied();
+            self.follow_permissions();
         }
         self.byte_queue.drain_own(None, now, scratch);
     }

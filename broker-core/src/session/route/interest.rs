@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::RouteSession;
-use crate::auth::Subscribe;
+use crate::auth::{Permissions, Subscribe};
 use crate::endpoint::Scratch;
 use crate::proto::route::RouteSubscription;
 use crate::subject::SubjectFilter;
@@ -60,13 +60,11 @@ impl RouteSession {
         }
     }
 
-    /// Ends the interest of the other server that the permissions now deny.
-    // NATS 2.14: reload.go reloadClusterPermissions.
-    pub(super) fn end_denied(&mut self) {
-        let Some(rules) = self.cluster.rules() else { return };
+    /// Ends the interest of the other server that these permissions deny.
+    pub(super) fn end_denied(&mut self, permissions: &Permissions) {
         self.accounts.retain(|filter| {
             let filter = SubjectFilter::parse(filter);
-            let decision = |filter| rules.permissions.may_subscribe(&filter, None);
+            let decision = |filter| permissions.may_subscribe(&filter, None);
             filter.map_or(true, |filter| decision(filter) != Subscribe::Deny)
         });
     }

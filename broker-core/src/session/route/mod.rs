@@ -12,6 +12,8 @@ mod greeting;
 mod input;
 mod interest;
 mod leaving;
+#[cfg(test)]
+mod tests;
 mod timeouts;
 
 pub use arrival::RouteArrival;

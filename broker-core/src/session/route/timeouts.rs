@@ -66,11 +66,19 @@ impl RouteSession {
         self.follow_trace();
     }
 
-    /// Applies the permissions of routes: to interest of the other server from now on.
+    /// Applies the permissions of routes: to interest of the other server from now on, and to what there is. Both at once:
+    /// no interest is taken in between.
+    // NATS 2.14: reload.go reloadClusterPermissions.
     pub(super) fn follow_permissions(&mut self) {
         let rules = self.cluster.rules();
-        self.endpoint.permissions.store(rules.map(|rules| Arc::clone(&rules.permissions)));
+        let permissions = rules.map(|rules| Arc::clone(&rules.permissions));
+        let before = self.endpoint.permissions.swap(permissions.clone());
         self.accounts.forget();
+        if let Some(permissions) = permissions
+            && before.is_none_or(|before| !Arc::ptr_eq(&before, &permissions))
+        {
+            self.end_denied(&permissions);
+        }
     }
 
     /// Applies what accounts have configured.
