@@ -303,6 +303,9 @@ impl Topology {
                 effects.push(Effect::Urls);
             }
         }
+        if is_first && !delays {
+            effects.extend(self.announce_end_to(id));
+        }
         let dials_next = has_pool && is_solicited && count < size;
         let Some(record) = self.records.get_mut(&id) else { return Err(Refusal::Ending) };
         record.index = Some(index);

@@ -1,6 +1,6 @@
 //! The end of connections, and of the server.
 
-use super::{Effect, Record, RouteId, Topology};
+use super::{Effect, Record, RouteId, RouteInfo, Topology};
 use crate::sync::Arc;
 
 impl Topology {
@@ -104,14 +104,19 @@ impl Topology {
     /// Announces the end of this server to the others. Routes stay, and are made, until the clients have left.
     // NATS 2.14: server.go sendLDMToRoutes.
     pub(in crate::cluster) fn announce_end(&mut self) -> Vec<Effect> {
-        let mut info = self.info();
-        info.ldm = true;
+        let info = Box::new(RouteInfo { ldm: true, ..self.info() });
         self.has_announced_end = true;
         let mut ids: Vec<RouteId> = Vec::new();
         for remote in self.remotes.values() {
             ids.extend(remote.pool.iter().flatten().next());
         }
-        ids.into_iter().map(|id| Effect::Send(id, Box::new(info.clone()))).collect()
+        ids.into_iter().map(|id| Effect::Send(id, info.clone())).collect()
+    }
+
+    /// Announces the end to a server whose first route is made meanwhile: it may have got INFO with the listeners before.
+    pub(super) fn announce_end_to(&self, id: RouteId) -> Option<Effect> {
+        let info = || Box::new(RouteInfo { ldm: true, ..self.info() });
+        self.has_announced_end.then(|| Effect::Send(id, info()))
     }
 }
 

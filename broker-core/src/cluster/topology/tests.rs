@@ -678,6 +678,21 @@ fn a_server_in_lame_duck_mode_keeps_its_routes_and_shows_no_listener() {
     assert_eq!(a.handle_lost(3, 0), NOTHING);
 }
 
+/// Its first INFO was sent before, and the other server has no route yet that the announcement could take.
+#[test]
+fn a_server_that_joins_while_the_end_is_announced_is_told_of_it() {
+    let mut a = server("A", options());
+    a.open(1, Record::accepted(ip(1)));
+    assert_eq!(a.opening_info(1, String::new()).connect_urls, ["A:4222"]);
+    assert_eq!(a.announce_end(), NOTHING);
+    let (joined, effects) = a.handle_info(1, told("B", 3, 0), String::new());
+    assert_eq!(place(&joined), Some(0));
+    let is_it = |effect: &&Effect| matches!(effect, Effect::Send(1, info) if info.ldm);
+    assert_eq!(effects.iter().filter(is_it).count(), 1, "{effects:?}");
+    let (_, effects) = a.accepts(2, told("B", 3, 1));
+    assert_eq!(effects, NOTHING, "it knows");
+}
+
 #[test]
 fn clients_are_told_of_listeners_until_the_last_route_is_lost_or_the_server_leaves() {
     let mut a = server("A", options());
