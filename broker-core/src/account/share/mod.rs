@@ -184,7 +184,7 @@ impl Account {
             return;
         }
         let share = self.sharing.share();
-        share.shadows.update(subscription, &share.state().streams);
+        share.shadows.update(subscription, || share.state());
     }
 
     /// Removes subscriptions that have ended from its interest and from that of other accounts.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::State;
 use crate::account::Account;
 use crate::endpoint::{Link, Subscription};
 use crate::interest::Interested;
@@ -70,11 +71,17 @@ fn key(subscription: &Arc<Subscription>) -> usize {
 }
 
 impl Shadows {
-    /// Makes the shadows of a subscription those of these imports. Shadows that exist already stay, so that no message
-    /// is lost or doubled.
-    pub(super) fn update(&self, subscription: &Arc<Subscription>, imports: &[BoundStream]) {
+    /// Makes the shadows of a subscription those of the imports of this state. Shadows that exist already stay, so that no
+    /// message is lost or doubled.
+    pub(super) fn update(
+        &self,
+        subscription: &Arc<Subscription>,
+        state: impl FnOnce() -> Arc<State>,
+    ) {
         let mut added = Vec::new();
         let mut table = self.table.lock();
+        // Read with the table locked: a thread with an older state does not come after one with a newer state.
+        let imports = &state().streams;
         // The caller that ends a subscription sees the mark, or this thread sees that it has ended.
         let is_alive = subscription.set_shadowed();
         let mut before = table.remove(&key(subscription)).unwrap_or_default();
@@ -128,5 +135,64 @@ impl Shadows {
     pub(super) fn end(&self, subscription: &Arc<Subscription>) {
         let shadows = self.table.lock().remove(&key(subscription));
         shadows.iter().flatten().for_each(Shadow::remove);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant, SystemTime};
+
+    use super::*;
+    use crate::account::{AccountConfig, Export, Import};
+    use crate::auth::NoAuth;
+    use crate::endpoint::{Endpoint, Kind, LocalQueues};
+    use crate::interest::Matches;
+    use crate::options::Options;
+    use crate::shared::Shared;
+    use crate::transport::TransportInfo;
+
+    /// A client subscribes while a reload removes the import.
+    #[test]
+    fn shadows_are_those_of_the_newest_imports() {
+        let filter = |text| SubjectFilter::parse(text).unwrap();
+        let options = Options {
+            accounts: vec![
+                AccountConfig::new("A").with_export(Export::stream(filter("news.>"))),
+                AccountConfig::new("B").with_import(Import::stream("A", filter("news.>"))),
+            ],
+            ..Options::default()
+        };
+        let clock = Arc::new((Instant::now, SystemTime::now));
+        let shared = Shared::new(options, clock, Box::new(NoAuth));
+        let [a, b] = ["A", "B"].map(|name| shared.known_account(name).unwrap());
+        let (memory, queues) = (TransportInfo::Memory, Arc::new(LocalQueues::default()));
+        let endpoint = Endpoint::new(1, 1, None, memory, Instant::now(), queues, Kind::Client);
+        let one = Subscription::new(Arc::new(endpoint), b"news.eu", None, b"1", false);
+        let (one, share) = (Arc::new(one), b.sharing.share());
+        let has_shadow = || {
+            let mut matches = Matches::default();
+            a.interest.collect(b"news.eu", &mut matches);
+            !matches.plain.is_empty()
+        };
+        b.update_shadows(&one);
+        assert!(has_shadow());
+        let (has_begun, begun) = mpsc::channel();
+        let (overtakes, overtaken) = mpsc::channel::<()>();
+        let before = share.state();
+        std::thread::scope(|threads| {
+            let one = &one;
+            threads.spawn(move || {
+                share.shadows.update(one, || {
+                    has_begun.send(()).unwrap();
+                    let _ = overtaken.recv_timeout(Duration::from_millis(200));
+                    before
+                });
+            });
+            begun.recv().unwrap();
+            share.shadows.update(one, Arc::default);
+            let _ = overtakes.send(());
+        });
+        assert!(!has_shadow());
     }
 }
