@@ -7,6 +7,7 @@ mod common;
 mod trusting;
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::jwt::{
@@ -14,7 +15,9 @@ use broker_core::auth::jwt::{
     UserScope, encode,
 };
 use broker_core::auth::nkey::{KeyKind, KeyPair};
-use broker_core::operator::{MemoryResolver, OperatorMode, Trust, account_config};
+use broker_core::operator::{
+    AccountError, AccountResolver, Found, MemoryResolver, OperatorMode, Trust, account_config,
+};
 use broker_core::{Broker, CloseReason, Options};
 use common::{Party, World};
 use trusting::{START, Trusting, account, operator, pair, signed, user};
@@ -382,4 +385,53 @@ fn an_account_without_claims_serves_users_of_its_own_key_until_it_has_claims() {
     // An account with claims keeps them.
     server.mode.serve_without_claims(key, &trusted);
     assert!(!server.mode.loaded_account(&key.to_string()).unwrap().token.is_empty());
+}
+
+/// What it finds arrives later.
+#[derive(Clone, Default)]
+struct Late {
+    accounts: MemoryResolver,
+    found: Arc<Mutex<Vec<(Result<Arc<str>, AccountError>, Found)>>>,
+}
+
+impl Late {
+    /// Passes on what was found. Returns the number of look-ups.
+    fn arrive(&self) -> usize {
+        let found = std::mem::take(&mut *self.found.lock().unwrap());
+        let count = found.len();
+        found.into_iter().for_each(|(result, found)| found(result));
+        count
+    }
+}
+
+impl AccountResolver for Late {
+    fn lookup(&self, account: &str, found: Found) {
+        let all = Arc::clone(&self.found);
+        let hold = move |result| all.lock().unwrap().push((result, found));
+        self.accounts.lookup(account, Box::new(hold));
+    }
+}
+
+/// A change may revoke a user.
+#[test]
+fn claims_that_change_during_a_look_up_are_not_replaced_by_older_ones() {
+    let late = Late::default();
+    let trust = Trust::keys([operator().public()]);
+    let mode = OperatorMode::builder(trust, late.clone()).build();
+    let server = Trusting::of(mode.clone(), late.accounts.clone());
+    let key = account(2).public().to_string();
+    let store = |name: &str| server.store(&account(2), |claims| claims.name = name.to_owned());
+    let name = || mode.account_claims(&key).map(|claims| claims.name.clone());
+    assert!(!mode.uses_account(&key));
+    store("first");
+    mode.load_account(&key, |_| ());
+    assert!(mode.uses_account(&key));
+    store("second");
+    assert_eq!((late.arrive(), name().as_deref()), (1, Some("first")));
+    assert_eq!((late.arrive(), name().as_deref()), (1, Some("second")));
+    mode.refresh();
+    store("third");
+    assert_eq!((late.arrive(), name().as_deref()), (1, Some("third")));
+    assert_eq!((late.arrive(), name().as_deref()), (1, Some("third")));
+    assert_eq!(late.arrive(), 0);
 }

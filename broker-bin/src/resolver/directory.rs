@@ -88,10 +88,10 @@ impl Directory {
         }
     }
 
-    /// Updates an account whose JWT has changed, if it is loaded. Blocks.
+    /// Updates an account whose JWT has changed, if it is in use. Blocks.
     // NATS 2.14: accounts.go DirAccResolver.Start, the function for changes.
     pub(super) fn changed(&self, key: &str, mode: &OperatorMode) {
-        if mode.account_claims(key).is_none() {
+        if !mode.uses_account(key) {
             return;
         }
         match self.store().load(key, SystemTime::now()) {

@@ -260,7 +260,7 @@ impl OperatorMode {
 
     /// Replaces the claims of an account that is loaded. Returns false if it is not, or has these claims already.
     ///
-    /// The resolvers call it when they learn of other claims.
+    /// The resolvers call it when they learn of other claims. An account that is being looked up meanwhile is looked up again.
     ///
     /// # Errors
     ///
@@ -268,7 +268,8 @@ impl OperatorMode {
     // NATS 2.14: server.go updateAccountWithClaimJWT.
     pub fn update_account(&self, token: &str) -> Result<bool, AccountError> {
         let state = self.verify(token)?;
-        let Some(before) = self.loaded(&state.claims.subject) else { return Ok(false) };
+        let loaded = self.0.store.lock().take_change(&state.claims.subject);
+        let Some(before) = loaded else { return Ok(false) };
         if before.has_token(token) {
             return Ok(false);
         }
@@ -299,6 +300,11 @@ impl OperatorMode {
             self.look_up_again(&key.into());
         }
         !is_without
+    }
+
+    /// Returns true if an account is loaded or being looked up: a change of its claims is one for [`Self::update_account`].
+    pub fn uses_account(&self, key: &str) -> bool {
+        self.0.store.lock().uses(key)
     }
 
     /// Returns the claims of an account that is loaded.

@@ -23,6 +23,8 @@ pub(super) struct Store {
     loaded: BTreeMap<Arc<str>, Arc<AccountState>>,
     /// Those who wait for the look-up of an account.
     waiting: BTreeMap<Arc<str>, Vec<Waiter>>,
+    /// The accounts among them whose claims have changed since: the look-up may find those before.
+    changed: BTreeSet<Arc<str>>,
     /// Look-ups that have yet to begin. One thread begins them, in a loop: an account may import from another one, and
     /// that from a third.
     queue: VecDeque<Arc<str>>,
@@ -38,6 +40,20 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         self.loaded.keys().cloned().collect()
+    }
+
+    /// Returns true if an account is loaded or being looked up.
+    pub(super) fn uses(&self, key: &str) -> bool {
+        self.loaded.contains_key(key) || self.waiting.contains_key(key)
+    }
+
+    /// Returns an account that is loaded, because its claims have changed. One that is being looked up is looked up again.
+    pub(super) fn take_change(&mut self, key: &str) -> Option<Arc<AccountState>> {
+        let loaded = self.loaded.get(key).cloned();
+        if loaded.is_none() && self.waiting.contains_key(key) {
+            self.changed.insert(key.into());
+        }
+        loaded
     }
 
     /// Adds or replaces an account. Returns those that hold activations of it.
@@ -123,9 +139,9 @@ impl OperatorMode {
 
     /// Looks up a loaded account again. It is gone if its source has none, or one that is not valid.
     pub(super) fn look_up_again(&self, key: &Arc<str>) {
-        let (mode, name) = (self.clone(), Arc::clone(key));
+        let (mode, name, before) = (self.clone(), Arc::clone(key), self.loaded(key));
         let again = move |found: Result<Arc<str>, AccountError>| match found
-            .and_then(|token| mode.renew(&name, &token))
+            .and_then(|token| mode.renew(&name, &token, before.as_ref()))
         {
             Ok(()) | Err(AccountError::Unavailable) => {}
             // It has had no claims so far.
@@ -136,15 +152,22 @@ impl OperatorMode {
         self.0.resolver.lookup(key, Box::new(again));
     }
 
-    fn renew(&self, key: &str, token: &str) -> Result<(), AccountError> {
+    fn renew(
+        &self,
+        key: &Arc<str>,
+        token: &str,
+        before: Option<&Arc<AccountState>>,
+    ) -> Result<(), AccountError> {
         if self.loaded(key).is_some_and(|loaded| loaded.has_token(token)) {
             return Ok(());
         }
         let state = self.verify(token)?;
-        if state.claims.subject != *key {
+        if state.claims.subject != **key {
             return Err(AccountError::Validation);
         }
-        self.install(state);
+        if self.install_found(state, before).is_none() {
+            self.look_up_again(key);
+        }
         Ok(())
     }
 
@@ -170,48 +193,83 @@ impl OperatorMode {
     }
 
     fn look_up(&self, key: &Arc<str>) {
-        let lookup = Lookup { mode: self.clone(), key: Mutex::new(Some(Arc::clone(key))) };
+        let (mode, before) = (self.clone(), self.loaded(key));
+        let lookup = Lookup { mode, key: Mutex::new(Some(Arc::clone(key))), before };
         self.0.resolver.lookup(key, Box::new(move |found| lookup.end(found)));
     }
 
-    /// Continues with the result of a look-up.
-    fn found(&self, key: &Arc<str>, found: Result<Arc<str>, AccountError>) {
+    /// Continues with the result of a look-up that began when the account was `before`.
+    fn found(
+        &self,
+        key: &Arc<str>,
+        found: Result<Arc<str>, AccountError>,
+        before: Option<&Arc<AccountState>>,
+    ) {
         let loaded = self.loaded(key);
         let result = match (found, loaded) {
             (Ok(token), Some(loaded)) if loaded.has_token(&token) => Ok(loaded),
             (Ok(token), _) => self.verify(&token).and_then(|state| {
-                let is_this = state.claims.subject == **key;
-                if is_this { Ok(self.install(state)) } else { Err(AccountError::Validation) }
+                if state.claims.subject != **key {
+                    return Err(AccountError::Validation);
+                }
+                // Claims that came meanwhile stay.
+                let installed = self.install_found(state, before);
+                installed.or_else(|| self.loaded(key)).ok_or(AccountError::Unavailable)
             }),
             (Err(error), _) => Err(error),
         };
         if let Err(error) = &result {
             tracing::debug!("Account [{key}] is not served: {error}");
         }
-        let waiters = self.0.store.lock().waiting.remove(key).unwrap_or_default();
+        let (waiters, has_changed) = {
+            let mut store = self.0.store.lock();
+            (store.waiting.remove(key).unwrap_or_default(), store.changed.remove(key))
+        };
         for waiter in waiters {
             waiter(result.clone());
+        }
+        if has_changed {
+            self.look_up_again(key);
         }
     }
 
     /// Serves an account with these claims from now on, and reviews its clients.
-    pub(super) fn install(&self, mut state: AccountState) -> Arc<AccountState> {
-        let key: Arc<str> = state.claims.subject.as_str().into();
-        tracing::debug!("Updating account claims: {key}/{}", state.claims.name);
-        let before = self.loaded(&key);
-        if let Some(before) = &before {
-            state.succeed(before);
-        }
-        let state = Arc::new(state);
+    pub(super) fn install(&self, state: AccountState) -> Arc<AccountState> {
+        let before = self.loaded(&state.claims.subject);
+        let (key, state) = succeeding(state, before.as_deref());
         let holders = self.0.store.lock().put(&key, &state);
-        self.configure(&key);
+        self.serve(&key, &state, &holders, before.is_some());
+        state
+    }
+
+    /// As [`Self::install`], with claims that were looked up when the account was `before`. Returns `None` if it has changed
+    /// meanwhile: the claims may be older.
+    fn install_found(
+        &self,
+        state: AccountState,
+        before: Option<&Arc<AccountState>>,
+    ) -> Option<Arc<AccountState>> {
+        let (key, state) = succeeding(state, before.map(|before| &**before));
+        let holders = {
+            let mut store = self.0.store.lock();
+            if store.loaded.get(&key).map(Arc::as_ptr) != before.map(Arc::as_ptr) {
+                return None;
+            }
+            store.put(&key, &state)
+        };
+        self.serve(&key, &state, &holders, before.is_some());
+        Some(state)
+    }
+
+    fn serve(&self, key: &Arc<str>, state: &AccountState, holders: &[Arc<str>], was_loaded: bool) {
+        tracing::debug!("Updating account claims: {key}/{}", state.claims.name);
+        self.configure(key);
         // Their activations may be valid now, or no longer.
         holders.iter().for_each(|holder| self.configure(holder));
-        self.load_exporters(&state);
-        if let (Some(_), Some(broker)) = (before, self.broker()) {
-            broker.review_account(&key);
+        self.load_exporters(state);
+        if let (true, Some(broker)) = (was_loaded, self.broker()) {
+            broker.review_account(key);
         }
-        state
     }
 
     /// Looks up the accounts from which `account` imports.
@@ -282,17 +340,30 @@ impl OperatorMode {
     }
 }
 
+/// Returns the key of an account with its state.
+fn succeeding(
+    mut state: AccountState,
+    before: Option<&AccountState>,
+) -> (Arc<str>, Arc<AccountState>) {
+    if let Some(before) = before {
+        state.succeed(before);
+    }
+    (state.claims.subject.as_str().into(), Arc::new(state))
+}
+
 /// A look-up. If the resolver drops it, the account is not available.
 struct Lookup {
     mode: OperatorMode,
     key: Mutex<Option<Arc<str>>>,
+    /// The account when it began.
+    before: Option<Arc<AccountState>>,
 }
 
 impl Lookup {
     fn end(&self, found: Result<Arc<str>, AccountError>) {
         let key = self.key.lock().take();
         if let Some(key) = key {
-            self.mode.found(&key, found);
+            self.mode.found(&key, found, self.before.as_ref());
         }
     }
 }

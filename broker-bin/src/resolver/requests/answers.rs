@@ -118,7 +118,7 @@ impl Answers {
         if claims.subject != account {
             return Outcome::failed(account, FAILED, &"subject does not match jwt content");
         }
-        if self.mode.account_claims(account).is_none() {
+        if !self.mode.uses_account(account) {
             return Outcome::done(account, "jwt update skipped");
         }
         match self.mode.update_account(jwt) {
@@ -173,7 +173,7 @@ impl Answers {
             let error = "operator requires issuer to be a signing key";
             return Outcome::failed(named, failed, &error);
         }
-        if is_cache && self.mode.account_claims(named).is_none() {
+        if is_cache && !self.mode.uses_account(named) {
             return Outcome::done(named, "jwt update cache skipped");
         }
         if let Some(outcome) = invalid() {
