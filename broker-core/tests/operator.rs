@@ -391,8 +391,11 @@ fn an_account_without_claims_serves_users_of_its_own_key_until_it_has_claims() {
 #[derive(Clone, Default)]
 struct Late {
     accounts: MemoryResolver,
-    found: Arc<Mutex<Vec<(Result<Arc<str>, AccountError>, Found)>>>,
+    found: Arc<Mutex<Vec<UnderWay>>>,
 }
+
+/// What was found, and who waits for it.
+type UnderWay = (Result<Arc<str>, AccountError>, Found);
 
 impl Late {
     /// Passes on what was found. Returns the number of look-ups.

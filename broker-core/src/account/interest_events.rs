@@ -50,8 +50,7 @@ impl InterestEvents {
     }
 
     /// Passes a slice of the existing interest to the listener. Returns false if there is no more. Until then, call it
-    /// again, and let other work run in between. Changes of interest that was passed already are passed meanwhile, and so is
-    /// new interest.
+    /// again, and let other work run in between. Changes of interest that was passed already are passed meanwhile.
     pub fn catch_up(&mut self) -> bool {
         let Some(counting) = &mut self.counting else {
             return self.account.interest.tell_part(&self.listener);

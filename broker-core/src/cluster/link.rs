@@ -67,6 +67,7 @@ struct State {
 
 impl RouteLink {
     pub(super) fn new(endpoint: Arc<Endpoint>, queue: Arc<dyn LineQueue>) -> Self {
+        endpoint.lacks_interest.store(true, Ordering::Release);
         Self {
             endpoint,
             queue,
@@ -265,7 +266,14 @@ impl RouteLink {
             && self.queue.pending_bytes() < crate::limits::INTEREST_AHEAD_BYTES
     }
 
-    /// Sends a slice of the existing interest.
+    /// Lets messages follow, if there is no existing interest to be sent. Call it when the accounts are known.
+    pub(super) fn begin_messages(&self) {
+        if self.state.lock().pending.is_empty() {
+            self.endpoint.lacks_interest.store(false, Ordering::Release);
+        }
+    }
+
+    /// Sends a slice of the existing interest. Messages may follow the last one.
     pub(crate) fn step(&self) {
         let mut state = self.state.lock();
         let State { listening, differences, pending, .. } = &mut *state;
@@ -278,6 +286,9 @@ impl RouteLink {
             && !first.get_mut().catch_up()
         {
             read = Some(first.remove());
+        }
+        if pending.is_empty() {
+            self.endpoint.lacks_interest.store(false, Ordering::Release);
         }
         let has_more = !pending.is_empty() || !differences.is_empty();
         self.has_more.store(has_more, Ordering::Release);

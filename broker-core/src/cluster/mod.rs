@@ -384,6 +384,7 @@ impl Cluster {
         for account in host.accounts() {
             link.follow(&account, || self.carries(link, &account), || host.endpoints());
         }
+        link.begin_messages();
     }
 
     /// Returns true if a route carries an account.

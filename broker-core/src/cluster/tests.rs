@@ -223,24 +223,6 @@ fn an_account_that_has_moved_meanwhile_is_not_followed_in_the_pool() {
     assert!(!link.follows("A"));
 }
 
-/// The service may be at the other server: it would answer to an inbox that this server knows nothing of.
-#[test]
-fn a_new_inbox_is_told_at_once_though_existing_interest_is_still_being_sent() {
-    let (shared, orders) = server();
-    let client = Client::new(Arc::clone(&shared), Grant::anonymous().with_account("A"));
-    let subscribe = |filter: String| block_on(client.subscribe(filter)).unwrap();
-    let _existing: Vec<_> = (0..1_000).map(|number| subscribe(format!("e.{number}"))).collect();
-    let cluster = shared.cluster.as_ref().unwrap();
-    let (id, lines) = dialed(&shared, &orders[0]);
-    assert!(matches!(cluster.handle_info(id, told("B"), &*shared), Joined::Registered(_)));
-    let link = cluster.link(id).unwrap();
-    cluster.send_interest(&link, &*shared);
-    assert!(link.has_more());
-    let _inbox = subscribe("_INBOX.1".to_owned());
-    let sent = String::from_utf8(lines.0.lock().clone()).unwrap();
-    assert!(sent.ends_with("RS+ A _INBOX.1\r\n"), "{sent}");
-}
-
 /// A connection during whose first flush another thread writes changes of interest.
 #[derive(Default)]
 struct Overtaken {

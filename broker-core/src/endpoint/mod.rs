@@ -88,6 +88,9 @@ pub(crate) struct Endpoint {
     pub(crate) follows_info: AtomicBool,
     /// It is another server that continues the traces of messages.
     pub(crate) traces_messages: AtomicBool,
+    /// It is another server that was not sent all of the existing interest. Until then it gets no message: the answer to a
+    /// request would not find its way back.
+    pub(crate) lacks_interest: AtomicBool,
     /// The number of subscriptions that have not ended.
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) in_messages: AtomicU64,
@@ -152,6 +155,7 @@ impl Endpoint {
             is_service: AtomicBool::new(false),
             follows_info: AtomicBool::new(false),
             traces_messages: AtomicBool::new(false),
+            lacks_interest: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),

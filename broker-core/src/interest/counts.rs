@@ -70,14 +70,9 @@ impl Counts {
         self.listeners.push(Arc::clone(listener));
     }
 
-    /// Changes the weight of a subscription, 0 for not counted, and notes the change for listeners. `is_new`: it was just
-    /// made.
-    pub(super) fn change<S: Interested>(
-        &mut self,
-        subscription: &S,
-        (before, now): (u32, u32),
-        is_new: bool,
-    ) {
+    /// Changes the weight of a subscription, 0 for not counted, and notes the change for
+    /// listeners.
+    pub(super) fn change<S: Interested>(&mut self, subscription: &S, before: u32, now: u32) {
         let (filter, queue) = (subscription.filter(), subscription.queue());
         let kind = subscription.kind_bit();
         let hash = hash(filter, queue, &self.hasher);
@@ -95,7 +90,7 @@ impl Counts {
         for (listener, told) in self.listeners.iter().zip(told) {
             let count = entry.count(listener.kinds);
             if count != told {
-                listener.note(&entry.key, (told, count), is_new);
+                listener.note(&entry.key, told, count);
             }
         }
         if entry.members.is_empty() {

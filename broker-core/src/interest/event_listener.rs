@@ -26,9 +26,9 @@ impl EventListener {
     }
 
     /// Notes a change. The caller holds the lock of the interest, so that changes are in order.
-    pub(super) fn note(&self, key: &Key, change: (u32, u32), is_new: bool) {
+    pub(super) fn note(&self, key: &Key, before: u32, now: u32) {
         if let Some(pending) = &mut *self.pending.lock() {
-            pending.note(key, change, is_new, &self.hasher);
+            pending.note(key, before, now, &self.hasher);
         }
     }
 
@@ -42,18 +42,18 @@ impl EventListener {
         let mut pending = self.pending.lock();
         let Some(pending) = &mut *pending else { return };
         for (key, now) in part {
-            pending.note_existing(key, now, &self.hasher);
+            pending.add(key, key.hash(&self.hasher), 0, now, &self.hasher);
         }
-        pending.set_progress(progress);
+        pending.progress = progress;
     }
 
     pub(super) fn progress(&self) -> Progress {
-        self.pending.lock().as_ref().map_or(Progress::All, Pending::progress)
+        self.pending.lock().as_ref().map_or(Progress::All, |pending| pending.progress)
     }
 
     pub(super) fn set_progress(&self, progress: Progress) {
         if let Some(pending) = &mut *self.pending.lock() {
-            pending.set_progress(progress);
+            pending.progress = progress;
         }
     }
 

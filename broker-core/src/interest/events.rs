@@ -10,8 +10,7 @@
 //! of an account, or to a kind, has the existing subscriptions counted, in slices: each subscription is marked when it is counted, so
 //! that none is counted twice or missed, whatever is added and removed meanwhile. From then on the table of counts is
 //! read part by part for every new listener: a change before the current place of the reader is passed on as an
-//! event, one behind it will be read. Interest that begins behind it is passed on as an event too, because a message that
-//! depends on it may follow, such as a request with a new inbox.
+//! event, one behind it will be read.
 
 use smallvec::SmallVec;
 
@@ -70,7 +69,7 @@ impl Events {
         let Some(counts) = &mut self.counts else { return subscription.set_mark(self.mark) };
         if counts.wants(subscription.kind_bit()) {
             subscription.set_mark(self.mark);
-            counts.change(subscription, (0, subscription.weight()), true);
+            counts.change(subscription, 0, subscription.weight());
         } else {
             subscription.set_mark(NOT_COUNTED);
         }
@@ -81,7 +80,7 @@ impl Events {
         let mark = subscription.mark();
         subscription.set_mark(0);
         if let Some(counts) = self.counts.as_mut().filter(|_| mark == self.mark) {
-            counts.change(subscription, (subscription.weight(), 0), false);
+            counts.change(subscription, subscription.weight(), 0);
         }
     }
 
@@ -89,7 +88,7 @@ impl Events {
         let before = subscription.weight();
         subscription.set_weight(weight);
         if let Some(counts) = self.counts.as_mut().filter(|_| subscription.mark() == self.mark) {
-            counts.change(subscription, (before, weight), false);
+            counts.change(subscription, before, weight);
         }
     }
 
@@ -103,7 +102,7 @@ impl Events {
             && counts.wants(subscription.kind_bit())
         {
             subscription.set_mark(self.mark);
-            counts.change(subscription, (0, subscription.weight()), false);
+            counts.change(subscription, 0, subscription.weight());
         }
     }
 

@@ -86,9 +86,7 @@ pub(super) enum Progress {
 /// The pending changes of one listener. At most one is pending for each filter and queue group that the listener has
 /// received or that has members now, so that the size is bounded by the interest.
 pub(super) struct Pending {
-    progress: Progress,
-    /// Interest that began before the listener had come to its place, and that was passed on at once. Empty when it has all.
-    ahead: Table<Key>,
+    pub(super) progress: Progress,
     /// The number of the pending change of a filter and queue group.
     numbers: Table<(Key, u64)>,
     /// Ordered by the time since when they are pending.
@@ -98,66 +96,28 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn new(progress: Progress) -> Self {
-        let (ahead, numbers) = (Table::default(), Table::default());
-        Self { progress, ahead, numbers, order: BTreeMap::new(), next: 0 }
-    }
-
-    pub(super) fn progress(&self) -> Progress {
-        self.progress
-    }
-
-    pub(super) fn set_progress(&mut self, progress: Progress) {
-        self.progress = progress;
-        if progress == Progress::All {
-            self.ahead = Table::default();
-        }
+        Self { progress, numbers: Table::default(), order: BTreeMap::new(), next: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Notes a change if the listener has received the filter already, or would not receive it otherwise; and also if it
-    /// begins by a new subscription (`is_new`): a message that depends on it may follow.
-    pub(super) fn note(
-        &mut self,
-        key: &Key,
-        (before, now): (u32, u32),
-        is_new: bool,
-        hasher: &FixedState,
-    ) {
+    /// Notes a change if the listener has received the filter already, or would not receive it otherwise.
+    pub(super) fn note(&mut self, key: &Key, before: u32, now: u32, hasher: &FixedState) {
         let hash = key.hash(hasher);
-        let has_read = match self.progress {
+        let has_told = match self.progress {
             Progress::Nothing => false,
             Progress::Before(place) => place.is_behind(hash),
             Progress::All => true,
         };
-        let is_ahead = !has_read && self.is_ahead(key, hash);
-        if has_read || is_ahead {
-            self.add(key, hash, before, now, hasher);
-            if is_ahead && now == 0 {
-                self.ahead.remove(hash, |other| other == key, |key| key.hash(hasher));
-            }
-        } else if is_new && before == 0 && now > 0 {
-            self.ahead.insert(hash, key.clone(), |key| key.hash(hasher));
+        if has_told {
             self.add(key, hash, before, now, hasher);
         }
-    }
-
-    /// Notes interest from before the listener.
-    pub(super) fn note_existing(&mut self, key: &Key, now: u32, hasher: &FixedState) {
-        let hash = key.hash(hasher);
-        if !self.is_ahead(key, hash) {
-            self.add(key, hash, 0, now, hasher);
-        }
-    }
-
-    fn is_ahead(&self, key: &Key, hash: u64) -> bool {
-        self.ahead.find(hash, |other| other == key).is_some()
     }
 
     /// Adds a change, or updates the pending one.
-    fn add(&mut self, key: &Key, hash: u64, before: u32, now: u32, hasher: &FixedState) {
+    pub(super) fn add(&mut self, key: &Key, hash: u64, before: u32, now: u32, hasher: &FixedState) {
         let known = self.numbers.find(hash, |(other, _)| other == key).map(|(_, number)| *number);
         if let Some(number) = known {
             if let Some(waiting) = self.order.get_mut(&number) {

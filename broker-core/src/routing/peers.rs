@@ -12,7 +12,7 @@ use crate::interest::{Interested, Matches, PeerMatch};
 use crate::proto::Publish;
 use crate::random::Random;
 use crate::reserved::join_ack_reply;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 /// The members of one queue group, here and behind peers.
 struct Group<'m> {
@@ -321,8 +321,15 @@ pub(super) fn is_for_local(
 pub(super) fn accepts(peer: &PeerMatch<Subscription>, from: Sender) -> bool {
     peer.subscriptions().next().is_some_and(|subscription| {
         let endpoint = &subscription.endpoint;
-        endpoint.id != from.id && endpoint.kind.accepts_from(from.kind)
+        endpoint.id != from.id && endpoint.kind.accepts_from(from.kind) && !lacks_interest(peer)
     })
+}
+
+/// Returns true for a server that was not sent all of the interest yet.
+fn lacks_interest(peer: &PeerMatch<Subscription>) -> bool {
+    peer.subscriptions()
+        .next()
+        .is_some_and(|one| one.endpoint.lacks_interest.load(Ordering::Acquire))
 }
 
 /// Returns the queue groups that a message to `subject` is meant for, local ones first.
@@ -400,7 +407,7 @@ fn may_get(subscription: &Subscription, subject: &[u8]) -> bool {
 /// a server that has picked this one, whose members have gone meanwhile.
 // NATS 2.14: client.go processMsgResults, which keeps a member behind a route in case all else fails.
 fn takes_groups(peer: &PeerMatch<Subscription>, from: Sender) -> bool {
-    accepts(peer, from) || from.kind == Kind::Route
+    accepts(peer, from) || (from.kind == Kind::Route && !lacks_interest(peer))
 }
 
 fn deliver_locally(

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::interest::InterestChange;
+use crate::interest::pending::Progress;
 use crate::interest::tests::{Fake, fake, fake_of_kind};
 use crate::random::Random;
 use crate::sync::{AtomicBool, Mutex, Ordering, Weak};
@@ -259,6 +260,7 @@ fn existing_interest_is_passed_in_slices_once_while_it_changes() {
         churn(&mut all, number as u64);
         interest.count(batch);
     }
+    assert_eq!(reader.events(), 0, "there are no events before the count is complete");
     interest.finish_counting();
     let (mut slices, mut told) = (0, 0);
     loop {
@@ -272,48 +274,13 @@ fn existing_interest_is_passed_in_slices_once_while_it_changes() {
         }
         churn(&mut all, 1_000_000 + slices);
     }
-    assert!(slices > 50 && told > 5_000, "{told} in {slices} slices");
+    assert!(slices > 50 && told > 20_000, "{told} in {slices} slices");
     assert_eq!(reader.told(), counted(&all, 1));
     // A second listener needs no counting.
     let second = Reader::new(&interest, 1);
     assert!(interest.is_counted());
     second.catch_up(&interest, &[]);
     assert_eq!(second.told(), reader.told());
-}
-
-/// A message that depends on it may follow at once: a request with a new inbox.
-#[test]
-fn new_interest_is_passed_on_before_the_existing_one_has_been() {
-    let interest = Interest::new(1);
-    let mut all: Vec<_> = (0..3_000).map(|id| fake(id, &format!("e.{id}"), None)).collect();
-    all.iter().for_each(|one| interest.insert(Arc::clone(one)));
-    let is_told = |reader: &Reader, filter: &str| {
-        let told = reader.told();
-        told.contains_key(&(filter.to_owned(), None))
-    };
-    let reader = Reader::new(&interest, 1);
-    let subscribe = |id, filter: &str| {
-        let one = fake(id, filter, None);
-        interest.insert(Arc::clone(&one));
-        assert!(is_told(&reader, filter));
-        one
-    };
-    all.push(subscribe(3_000, "while.counting"));
-    all.chunks(32).for_each(|batch| interest.count(batch));
-    interest.finish_counting();
-    let mut id = 3_001;
-    loop {
-        all.push(subscribe(id, &format!("kept.{id}")));
-        let brief = subscribe(id + 1, "brief");
-        interest.remove(&[brief]);
-        assert!(!is_told(&reader, "brief"));
-        id += 2;
-        if !interest.tell_part(&reader.listener) {
-            break;
-        }
-    }
-    assert!(id > 3_010, "it was read in several parts");
-    assert_eq!(reader.told(), counted(&all, 1));
 }
 
 /// Listeners are added while threads subscribe and unsubscribe, and each subscription has been passed to listeners
@@ -337,9 +304,9 @@ fn no_listener_misses_or_repeats_a_change_of_concurrent_threads() {
                             1 => fake(id, &format!("s.{}", random.below(20)), None),
                             _ => fake(id, &format!("own.{id}"), None),
                         };
+                        let has_caught_up = early.listener.progress() == Progress::All;
                         interest.insert(Arc::clone(&one));
-                        // Whether or not the listener has all that was there before.
-                        if one.filter().starts_with(b"own") {
+                        if has_caught_up && one.filter().starts_with(b"own") {
                             let key = (text(one.filter()), None);
                             let is_told = early.diary.lock().told.contains_key(&key);
                             assert!(is_told, "{} was not told", one.id());

@@ -13,6 +13,9 @@ use crate::sync::{Arc, Ordering};
 /// The time for CONNECT of a server that needs no credentials.
 const MUST_CONNECT: Duration = Duration::from_secs(6);
 
+/// The slices of the existing interest that are sent at once: three milliseconds at most, once for each connection.
+const FIRST_SLICES: usize = 32;
+
 /// The version of the protocol of servers that continue traces.
 // NATS 2.14: server.go MsgTraceProto.
 const TRACES_PROTO: i64 = 3;
@@ -146,6 +149,13 @@ impl RouteSession {
         }
         self.follow_trace();
         self.cluster.send_interest(&self.link, &*self.shared);
+        // Usually all of it, before the first interest of the other server is read: messages may follow at once.
+        for _ in 0..FIRST_SLICES {
+            if !self.link.has_more() {
+                break;
+            }
+            self.link.step();
+        }
     }
 
     pub(super) fn ping_at_once(&mut self, scratch: &mut Scratch) {

@@ -1,45 +1,98 @@
 //! A session whose updates come one by one.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write};
 use std::time::SystemTime;
 
+use futures_executor::block_on;
+
 use super::*;
-use crate::auth::NoAuth;
+use crate::auth::{Grant, NoAuth};
 use crate::cluster::{ClusterOptions, RoutePermissions, SubjectPermission};
 use crate::interest::Matches;
 use crate::options::Options;
 use crate::session::Session as _;
+use crate::session::local::Client;
+use crate::sync::Mutex;
 
 /// A link that takes everything.
-struct Sink;
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl WriteHandle for Sink {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(pieces.iter().map(|piece| piece.len()).sum())
+        self.0.lock().write_vectored(pieces)
     }
 
     fn wake(&self) {}
+}
+
+/// The first lines of another server without a pool.
+const GREETING: &str = "CONNECT {\"name\":\"B\",\"cluster\":\"C\"}\r\n\
+    INFO {\"server_id\":\"B\",\"server_name\":\"b\",\"cluster\":\"C\",\"host\":\"b\",\"port\":6222}\r\n";
+
+/// Accepts a connection.
+fn open(own: ClusterOptions) -> (Arc<Shared>, RouteSession, Sink) {
+    let options = Options { cluster: Some(own), ..Options::default() };
+    let clock = Arc::new((Instant::now, SystemTime::now));
+    let shared = Arc::new(Shared::new(options, clock, Box::new(NoAuth)));
+    let (broker, cluster) = (Arc::clone(&shared), Arc::clone(shared.cluster.as_ref().unwrap()));
+    let (arrival, sink) = (RouteArrival::accepted(None), Sink::default());
+    let (handle, now) = (Box::new(sink.clone()), Instant::now());
+    let session = RouteSession::open(broker, cluster, arrival, handle, now, &mut Scratch::new());
+    (shared, session, sink)
+}
+
+fn receive(session: &mut RouteSession, text: &str) {
+    let received = session.receive(Instant::now(), text.as_bytes(), None, &mut Scratch::new());
+    assert_eq!((received.used, session.closing()), (text.len(), None));
+}
+
+/// A service at the other server would answer to an inbox of which that server knows nothing.
+#[test]
+fn messages_follow_the_existing_interest() {
+    let own = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
+    let (shared, mut session, sink) = open(own);
+    let client = Client::new(Arc::clone(&shared), Grant::anonymous());
+    let subscribe = |filter: String| block_on(client.subscribe(filter)).unwrap();
+    let _many: Vec<_> = (0..20_000).map(|number| subscribe(format!("many.{number}"))).collect();
+    let _inbox = subscribe("_INBOX.1.*".to_owned());
+    let ask = || block_on(client.publish_with_reply("work", "_INBOX.1.1", "x".into())).unwrap();
+    let sent = || String::from_utf8(sink.0.lock().clone()).unwrap();
+    // Its interest comes in the same piece.
+    receive(&mut session, &format!("{GREETING}RS+ $G work workers 1\r\n"));
+    assert!(session.has_chores());
+    ask();
+    assert!(!sent().contains("RMSG"));
+    while session.has_chores() {
+        session.do_chores(Instant::now(), &mut Scratch::new());
+    }
+    ask();
+    let sent = sent();
+    let at = |text: &str| sent.find(text).unwrap();
+    assert!(at("RS+ $G _INBOX.1.*") < at("RMSG $G work"));
+    assert_eq!((sent.matches("RS+ ").count(), sent.matches("RMSG").count()), (20_001, 1));
+}
+
+#[test]
+fn a_little_interest_is_sent_before_the_first_of_the_other_server_is_read() {
+    let own = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
+    let (shared, mut session, sink) = open(own);
+    let client = Client::new(Arc::clone(&shared), Grant::anonymous());
+    let _inbox = block_on(client.subscribe("_INBOX.1.*")).unwrap();
+    receive(&mut session, &format!("{GREETING}RS+ $G work workers 1\r\n"));
+    block_on(client.publish_with_reply("work", "_INBOX.1.1", "x".into())).unwrap();
+    let sent = String::from_utf8(sink.0.lock().clone()).unwrap();
+    assert!(sent.find("RS+ $G _INBOX.1.*") < sent.find("RMSG $G work"), "{sent}");
+    assert!(sent.contains("RMSG $G work"), "{sent}");
 }
 
 /// A reload first has the cluster apply its options, and then tells each session.
 #[test]
 fn no_interest_is_taken_by_old_permissions_while_a_reload_is_under_way() {
     let own = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
-    let options = Options { cluster: Some(own.clone()), ..Options::default() };
-    let clock = Arc::new((Instant::now, SystemTime::now));
-    let shared = Arc::new(Shared::new(options, clock, Box::new(NoAuth)));
-    let cluster = Arc::clone(shared.cluster.as_ref().unwrap());
-    let (now, mut scratch) = (Instant::now(), Scratch::new());
-    let (arrival, sink) = (RouteArrival::accepted(None), Box::new(Sink));
-    let (broker, part) = (Arc::clone(&shared), Arc::clone(&cluster));
-    let mut session = RouteSession::open(broker, part, arrival, sink, now, &mut scratch);
-    let greeting = "CONNECT {\"name\":\"B\",\"cluster\":\"C\"}\r\n\
-                    INFO {\"server_id\":\"B\",\"server_name\":\"b\",\"cluster\":\"C\",\"host\":\"b\",\"port\":6222}\r\n";
-    let mut receive = |session: &mut RouteSession, text: &str| {
-        let received = session.receive(now, text.as_bytes(), None, &mut scratch);
-        assert_eq!((received.used, session.closing()), (text.len(), None));
-    };
-    receive(&mut session, greeting);
+    let (shared, mut session, _) = open(own.clone());
+    let (cluster, now) = (Arc::clone(shared.cluster.as_ref().unwrap()), Instant::now());
+    receive(&mut session, GREETING);
     receive(&mut session, "RS+ $G secret.1\r\nRS+ $G open\r\n");
     let account = shared.known_account("$G").unwrap();
     let has = |subject: &str| {
