@@ -437,4 +437,40 @@ fn claims_that_change_during_a_look_up_are_not_replaced_by_older_ones() {
     assert_eq!((late.arrive(), name().as_deref()), (1, Some("third")));
     assert_eq!((late.arrive(), name().as_deref()), (1, Some("third")));
     assert_eq!(late.arrive(), 0);
+    late.accounts.remove(&key);
+    mode.refresh();
+    store("fourth");
+    assert_eq!((late.arrive(), name().as_deref()), (1, Some("fourth")));
+    assert_eq!((late.arrive(), name().as_deref()), (1, Some("fourth")));
+    late.accounts.remove(&key);
+    mode.refresh();
+    assert_eq!((late.arrive(), name()), (1, None));
+}
+
+/// It may be loaded again from then on, and has what it is configured with then.
+#[test]
+fn an_account_that_goes_shares_nothing_before_the_listener_is_told() {
+    let server = Trusting::new();
+    let key = account(2).public().to_string();
+    server.store(&account(2), |claims| {
+        let mut export = Export::default();
+        (export.subject, export.kind) = ("news.>".to_owned(), ExportType::Stream);
+        claims.nats.exports.push(export);
+    });
+    server.mode.load_account(&key, |is_loaded| assert!(is_loaded));
+    let (broker, name) = (server.world.broker.clone(), key.clone());
+    let exports = move || {
+        let accounts = broker.accounts();
+        accounts.iter().find(|account| *account.name == *name).unwrap().exports
+    };
+    assert_eq!(exports(), 1);
+    let told = Arc::<Mutex<Vec<usize>>>::default();
+    let theirs = Arc::clone(&told);
+    server.mode.set_listener(move |_, claims| {
+        if claims.is_none() {
+            theirs.lock().unwrap().push(exports());
+        }
+    });
+    server.mode.remove_account(&key);
+    assert_eq!(*told.lock().unwrap(), [0]);
 }

@@ -253,9 +253,9 @@ impl OperatorMode {
     /// Serves an account no longer, because its source has removed it: its clients are closed with an authorization
     /// error. It is looked up again if a user of it logs in.
     pub fn remove_account(&self, key: &str) {
-        if self.loaded(key).is_some() {
-            self.unload(key, "removed");
-        }
+        while let Some(before) = self.loaded(key)
+            && !self.unload(key, "removed", Some(&before))
+        {}
     }
 
     /// Replaces the claims of an account that is loaded. Returns false if it is not, or has these claims already.

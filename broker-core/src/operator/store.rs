@@ -67,6 +67,11 @@ impl Store {
         self.activated.get(key).into_iter().flatten().cloned().collect()
     }
 
+    /// Returns true if an account is the same as `before`.
+    fn is_still(&self, key: &str, before: Option<&Arc<AccountState>>) -> bool {
+        self.loaded.get(key).map(Arc::as_ptr) == before.map(Arc::as_ptr)
+    }
+
     fn remove(&mut self, key: &str) {
         let before = self.loaded.remove(key);
         self.forget_activations(key, before.as_deref());
@@ -146,8 +151,13 @@ impl OperatorMode {
             Ok(()) | Err(AccountError::Unavailable) => {}
             // It has had no claims so far.
             Err(_) if mode.loaded(&name).is_some_and(|account| account.has_no_claims()) => {}
-            Err(AccountError::Missing) => mode.unload(&name, "removed"),
-            Err(_) => mode.unload(&name, "bad claims"),
+            Err(error) => {
+                let is_missing = matches!(error, AccountError::Missing);
+                let why = if is_missing { "removed" } else { "bad claims" };
+                if !mode.unload(&name, why, before.as_ref()) {
+                    mode.look_up_again(&name);
+                }
+            }
         };
         self.0.resolver.lookup(key, Box::new(again));
     }
@@ -171,18 +181,33 @@ impl OperatorMode {
         Ok(())
     }
 
-    pub(super) fn unload(&self, key: &str, why: &str) {
-        tracing::info!("Reloaded: deleting account [{why}]: {key:?}");
+    /// Serves an account no longer. Returns false if it is not the same as `before` any more.
+    pub(super) fn unload(&self, key: &str, why: &str, before: Option<&Arc<AccountState>>) -> bool {
+        if before.is_none() {
+            return true;
+        }
+        let broker = self.broker();
         {
+            // It may be loaded again by then, and is configured afterwards.
             let _configuring = self.0.configuring.lock();
-            self.0.store.lock().remove(key);
+            {
+                let mut store = self.0.store.lock();
+                if !store.is_still(key, before) {
+                    return false;
+                }
+                store.remove(key);
+            }
+            tracing::info!("Reloaded: deleting account [{why}]: {key:?}");
+            if let Some(broker) = &broker {
+                // It shares nothing any more.
+                broker.configure_account(&AccountConfig::new(key));
+            }
             self.tell(key, None);
         }
-        if let Some(broker) = self.broker() {
-            // It shares nothing any more.
-            broker.configure_account(&AccountConfig::new(key));
+        if let Some(broker) = &broker {
             broker.review_account(key);
         }
+        true
     }
 
     fn next_look_up(&self) -> Option<Arc<str>> {
@@ -252,7 +277,7 @@ impl OperatorMode {
         let (key, state) = succeeding(state, before.map(|before| &**before));
         let holders = {
             let mut store = self.0.store.lock();
-            if store.loaded.get(&key).map(Arc::as_ptr) != before.map(Arc::as_ptr) {
+            if !store.is_still(&key, before) {
                 return None;
             }
             store.put(&key, &state)
