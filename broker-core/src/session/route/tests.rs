@@ -82,8 +82,8 @@ fn a_little_interest_is_sent_before_the_first_of_the_other_server_is_read() {
     receive(&mut session, &format!("{GREETING}RS+ $G work workers 1\r\n"));
     block_on(client.publish_with_reply("work", "_INBOX.1.1", "x".into())).unwrap();
     let sent = String::from_utf8(sink.0.lock().clone()).unwrap();
-    assert!(sent.find("RS+ $G _INBOX.1.*") < sent.find("RMSG $G work"), "{sent}");
-    assert!(sent.contains("RMSG $G work"), "{sent}");
+    let at = |text: &str| sent.find(text).unwrap();
+    assert!(at("RS+ $G _INBOX.1.*") < at("RMSG $G work"), "{sent}");
 }
 
 /// A reload first has the cluster apply its options, and then tells each session.
