@@ -394,7 +394,7 @@ struct Late {
     found: Arc<Mutex<Vec<UnderWay>>>,
 }
 
-/// What was found, and who waits for it.
+/// A result, and the look-up that it ends.
 type UnderWay = (Result<Arc<str>, AccountError>, Found);
 
 impl Late {
