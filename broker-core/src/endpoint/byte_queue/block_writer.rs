@@ -41,6 +41,18 @@ impl<'a> BlockWriter<'a> {
         &mut self.state.open
     }
 
+    /// Lends the growing block. [`Self::keep_block`] follows before anything else is appended.
+    #[inline]
+    pub(crate) fn take_block(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.state.open)
+    }
+
+    /// Takes back the block lent by [`Self::take_block`].
+    #[inline]
+    pub(crate) fn keep_block(&mut self, block: Vec<u8>) {
+        self.state.open = block;
+    }
+
     /// Appends bytes that other queues share.
     pub(crate) fn share(&mut self, shared: Bytes) {
         self.close_block();

@@ -61,17 +61,57 @@ fn append_run(
     // All messages of one run have the same verb unless some have headers and some do not.
     let mut prefix = out.take_prefix();
     let mut prefix_has_headers = None;
-    for message in delivery.messages {
+    let mut messages = delivery.messages;
+    while let [message, others @ ..] = messages {
         let has_headers = message.has_headers() && with_headers;
         if prefix_has_headers != Some(has_headers) {
             prefix.clear();
             encode::message_prefix(&mut prefix, has_headers, delivery.subject, sid);
             prefix_has_headers = Some(has_headers);
         }
-        body_bytes += append(message, &prefix, with_headers, delivery, out);
+        if is_one_piece(message, with_headers, delivery) {
+            messages = append_alike(messages, &prefix, &mut body_bytes, out);
+        } else {
+            body_bytes += append_rewritten(message, &prefix, with_headers, delivery, out);
+            messages = others;
+        }
     }
     out.keep_prefix(prefix);
     body_bytes
+}
+
+/// Appends the first of the messages, which is [of one piece](is_one_piece), and those behind it that are, too, and have headers
+/// if it has: a message with a tail has no header block of length 0. Adds the bytes of their bodies. Returns the other
+/// messages.
+#[inline]
+fn append_alike<'m, 'a>(
+    messages: &'m [Publish<'a>],
+    prefix: &[u8],
+    body_bytes: &mut usize,
+    out: &mut BlockWriter<'_>,
+) -> &'m [Publish<'a>] {
+    let have_headers = messages.first().is_some_and(|first| first.header_len.is_some());
+    let mut count = 0;
+    // Held by value, so that its length is not stored for each message.
+    let mut block = out.take_block();
+    for message in messages {
+        let Some(tail) = message.tail else { break };
+        if message.header_len.is_some() != have_headers {
+            break;
+        }
+        let bytes = prefix.len() + tail.len();
+        if block.capacity() - block.len() < bytes {
+            out.keep_block(block);
+            out.block(bytes);
+            block = out.take_block();
+        }
+        block.extend_from_slice(prefix);
+        block.extend_from_slice(tail);
+        *body_bytes += message.body.len();
+        count += 1;
+    }
+    out.keep_block(block);
+    &messages[count..]
 }
 
 /// Appends one message that is [of one piece](is_one_piece). Returns the bytes of its body.
@@ -88,26 +128,6 @@ fn append_one(
     encode::message_prefix(block, message.has_headers(), subject, sid);
     block.extend_from_slice(tail);
     message.body.len()
-}
-
-/// Appends one message behind its prefix. Returns the bytes of its body.
-#[inline]
-fn append(
-    message: &Publish<'_>,
-    prefix: &[u8],
-    with_headers: bool,
-    delivery: &Delivery<'_>,
-    out: &mut BlockWriter<'_>,
-) -> usize {
-    if is_one_piece(message, with_headers, delivery)
-        && let Some(tail) = message.tail
-    {
-        let block = out.block(prefix.len() + tail.len());
-        block.extend_from_slice(prefix);
-        block.extend_from_slice(tail);
-        return message.body.len();
-    }
-    append_rewritten(message, prefix, with_headers, delivery, out)
 }
 
 /// Appends a message that cannot be copied in one piece: a large one, one with its size spelled differently, or one

@@ -13,47 +13,86 @@ const ONES: u64 = u64::from_le_bytes([1; 8]);
 /// The highest bit of each byte.
 const HIGHS: u64 = ONES << 7;
 
+/// The longest control line that is compared here: for a longer one, the function of the standard library is worth its call.
+const SHORT_LINE_BYTES: usize = 48;
+
 /// Adds the messages at the start of `input` to `batch`, as many as fit. Returns their
 /// length in bytes.
+pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Batch<'a>) -> usize {
+    let mut used = 0;
+    while !batch.has_most_messages() && !batch.has_most_runs() {
+        let rest = &input[used..];
+        let Some((message, len)) = publish(rest, limits) else { break };
+        batch.push(message);
+        used += len;
+        // The end of the control line mostly tells whether the next one is the same. The shortest line has nine bytes.
+        let line = len - b"\r\n".len() - message.body.len();
+        let end = |line: usize| rest.get(line - 8..line).and_then(<[u8]>::first_chunk::<8>);
+        if end(len + line) == end(line) {
+            let (operation, behind) = rest.split_at(len);
+            used += gather_repeated(&message, operation, behind, limits, batch);
+        }
+    }
+    used
+}
+
+/// Adds the messages at the start of `input` that have the control line of the `first` one, whose operation it is. Returns their length in
+/// bytes.
 ///
 /// Fast publishers mostly repeat a control line: if it equals the previous one, so do its words, and
 /// only the payload differs.
-pub(crate) fn gather<'a>(input: &'a [u8], limits: &ParserLimits, batch: &mut Batch<'a>) -> usize {
+// Not inlined, so that its loop has all registers.
+#[inline(never)]
+fn gather_repeated<'a>(
+    first: &Publish<'a>,
+    operation: &'a [u8],
+    mut input: &'a [u8],
+    limits: &ParserLimits,
+    batch: &mut Batch<'a>,
+) -> usize {
+    let len = operation.len();
+    let line = &operation[..len - b"\r\n".len() - first.body.len()];
+    let tail_at = len - first.tail.map_or(0, <[u8]>::len);
+    let mut headers = first.headers();
     let mut used = 0;
-    // The previous operation, the offsets of its tail and its body, and the length of its header block.
-    let (mut last, mut tail_at, mut body_at): (&[u8], usize, usize) = (&[], 0, 0);
-    let mut headers = 0;
-    while !batch.has_most_messages() {
-        let rest = &input[used..];
-        if let Some(before) = batch.last().filter(|_| !last.is_empty())
-            && let Some(operation) = rest.get(..last.len())
-            && operation[..body_at] == last[..body_at]
-            && operation.ends_with(b"\r\n")
-        {
-            let body = &operation[body_at..operation.len() - 2];
-            // Headers equal to those of the previous message have been checked.
-            if headers > 0
-                && body[..headers] != before.body[..headers]
-                && traced::is_mentioned(&body[..headers], limits.traces_by_account)
-            {
-                break;
-            }
-            batch.push_to_same(Publish { body, tail: Some(&operation[tail_at..]), ..*before });
-            used += operation.len();
-            continue;
-        }
-        if batch.has_most_runs() {
+    while let Some((operation, behind)) = input.split_at_checked(len)
+        && !batch.has_most_messages()
+    {
+        let (begin, rest) = operation.split_at(line.len());
+        if !are_same(begin, line) {
             break;
         }
-        let Some((message, len)) = publish(rest, limits) else { break };
-        last = &rest[..len];
-        body_at = len - 2 - message.body.len();
-        tail_at = len - message.tail.map_or(0, <[u8]>::len);
-        headers = message.header_len.unwrap_or_default();
-        batch.push(message);
+        let Some(body) = rest.strip_suffix(b"\r\n") else { break };
+        // Headers equal to those of the previous message have been checked.
+        if !headers.is_empty() {
+            let own = &body[..headers.len()];
+            if own != headers && traced::is_mentioned(own, limits.traces_by_account) {
+                break;
+            }
+            headers = own;
+        }
+        batch.push_to_same(Publish { body, tail: Some(&operation[tail_at..]), ..*first });
         used += len;
+        input = behind;
     }
     used
+}
+
+/// Compares a control line with another one of the same length, eight bytes at a time: most lines are short, and a call would take longer.
+#[inline(always)]
+fn are_same(line: &[u8], other: &[u8]) -> bool {
+    if line.len() > SHORT_LINE_BYTES {
+        return line == other;
+    }
+    // The shortest line has nine bytes: the last eight may overlap those before.
+    let (Some(last), Some(others_last)) = (line.last_chunk(), other.last_chunk()) else {
+        return line == other;
+    };
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let (eights, _) = line.as_chunks();
+    let (others, _) = other.as_chunks();
+    word(last) == word(others_last)
+        && eights.iter().zip(others).all(|(one, other)| word(one) == word(other))
 }
 
 /// Returns the end of the word that begins at `from`: the first blank or control character.
@@ -188,6 +227,19 @@ mod tests {
             }
             prop_assert_eq!(at, gathered);
             prop_assert!(batch.has_most_runs() || publish(&stream[at..], &limits).is_none());
+        }
+
+        #[test]
+        fn lines_are_the_same_if_all_bytes_are(
+            line in proptest::collection::vec(b'a'..=b'b', 0..60),
+            changed in 0usize..60,
+        ) {
+            let mut other = line.clone();
+            prop_assert!(are_same(&line, &other));
+            if let Some(byte) = other.get_mut(changed) {
+                *byte ^= 1;
+                prop_assert!(!are_same(&line, &other));
+            }
         }
 
         #[test]
