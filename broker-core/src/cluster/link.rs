@@ -67,7 +67,6 @@ struct State {
 
 impl RouteLink {
     pub(super) fn new(endpoint: Arc<Endpoint>, queue: Arc<dyn LineQueue>) -> Self {
-        endpoint.lacks_interest.store(true, Ordering::Release);
         Self {
             endpoint,
             queue,
@@ -82,8 +81,10 @@ impl RouteLink {
         }
     }
 
-    /// Makes the connection a route, before any interest is sent: with its permissions, and whether it is one account's.
+    /// Makes the connection a route, before any interest is sent: with its permissions, and whether it is one account's. From now on
+    /// messages wait for the existing interest. Those for interest that came before INFO do not, as in nats-server.
     pub(super) fn begin(&self, permissions: Option<Arc<Permissions>>, is_of_account: bool) {
+        self.endpoint.lacks_interest.store(true, Ordering::Release);
         self.is_of_account.store(is_of_account, Ordering::Relaxed);
         self.permissions.store(permissions.clone());
         self.permissions_before.store(permissions);
