@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -346,8 +347,17 @@ func (s *stage) ends(g *guest, title, want string) {
 	}
 }
 
-// Waits until monitoring no longer counts a client.
-func (g *guest) gone() { g.shown(false) }
+// Waits until the server has closed a client, and its account has room for another.
+func (g *guest) gone() {
+	g.shown(false)
+	closed := g.server.connection(fmt.Sprintf("cid=%d&auth=1&state=closed", g.cid))
+	account := url.QueryEscape(fmt.Sprint(closed["account"]))
+	until(func() bool {
+		open, _ := g.server.json("/connz?state=open&acc=" + account)["num_connections"].(float64)
+		detail, _ := g.server.json("/accountz?acc=" + account)["account_detail"].(object)
+		return detail["client_connections"] == open
+	})
+}
 
 // Lets a client in that is cut at once, and records what it is told; PONG may come before or not at all.
 func (s *stage) shut(title, want string, as credentials) {
