@@ -387,7 +387,7 @@ fn an_account_without_claims_serves_users_of_its_own_key_until_it_has_claims() {
     assert!(!server.mode.loaded_account(&key.to_string()).unwrap().token.is_empty());
 }
 
-/// What it finds arrives later.
+/// A resolver whose results arrive when a test passes them on.
 #[derive(Clone, Default)]
 struct Late {
     accounts: MemoryResolver,

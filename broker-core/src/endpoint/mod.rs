@@ -88,7 +88,7 @@ pub(crate) struct Endpoint {
     pub(crate) follows_info: AtomicBool,
     /// It is another server that continues the traces of messages.
     pub(crate) traces_messages: AtomicBool,
-    /// It is another server that was not sent all of the existing interest. Until then it gets no message: the answer to a
+    /// It is another server, from its INFO on, that was not sent all of the existing interest. Until then it gets no message: the answer to a
     /// request would not find its way back.
     pub(crate) lacks_interest: AtomicBool,
     /// The number of subscriptions that have not ended.

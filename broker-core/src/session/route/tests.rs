@@ -73,6 +73,18 @@ fn messages_follow_the_existing_interest() {
     assert_eq!((sent.matches("RS+ ").count(), sent.matches("RMSG").count()), (20_001, 1));
 }
 
+/// As by nats-server: such a server waits for no interest of this one.
+#[test]
+fn messages_for_interest_before_info_pass() {
+    let own = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
+    let (shared, mut session, sink) = open(own);
+    let client = Client::new(Arc::clone(&shared), Grant::anonymous());
+    receive(&mut session, "CONNECT {\"name\":\"B\",\"cluster\":\"C\"}\r\nRS+ $G work\r\n");
+    block_on(client.publish("work", "x".into())).unwrap();
+    let sent = String::from_utf8(sink.0.lock().clone()).unwrap();
+    assert!(sent.contains("RMSG $G work"), "{sent}");
+}
+
 #[test]
 fn a_little_interest_is_sent_before_the_first_of_the_other_server_is_read() {
     let own = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
