@@ -298,13 +298,21 @@ impl Cluster {
         self.topology.lock().set_compression(id, mode);
     }
 
+    /// Handles the CONNECT of a server that has been admitted by these options. A change of the credentials since then is
+    /// not missed: it closes the connections whose CONNECT has been handled.
     pub(crate) fn handle_connect(
         &self,
         id: RouteId,
         connect: &RouteConnect,
+        admitted_by: &ClusterOptions,
         host: &dyn ClusterHost,
     ) -> Result<(), Refusal> {
-        let effects = self.topology.lock().handle_connect(id, connect)?;
+        let mut topology = self.topology.lock();
+        if !topology.admits_as(admitted_by) {
+            return Err(Refusal::Unauthorized);
+        }
+        let effects = topology.handle_connect(id, connect)?;
+        drop(topology);
         self.act(effects, host);
         Ok(())
     }

@@ -287,3 +287,31 @@ fn changes_of_interest_are_written_by_each_thread_until_they_are_written() {
     write();
     assert_eq!(destination.flushes.load(Ordering::SeqCst), 2, "all is written");
 }
+
+/// A connection of another server is admitted by its credentials before its CONNECT is handled.
+#[test]
+fn a_server_admitted_by_credentials_of_before_a_change_is_refused() {
+    let (shared, _) = server();
+    let cluster = shared.cluster.as_ref().unwrap();
+    let accepted = |options: &ClusterOptions| {
+        let (id, seed) = shared.next_session();
+        let (memory, queues) = (TransportInfo::Memory, Arc::new(LocalQueues::default()));
+        let endpoint = Endpoint::new(id, seed, None, memory, Instant::now(), queues, Kind::Route);
+        cluster.open(&Arc::new(endpoint), Arc::<Lines>::default(), None);
+        let connect = RouteConnect { cluster: "C".into(), ..RouteConnect::default() };
+        cluster.handle_connect(id, &connect, options, &*shared)
+    };
+    let before = cluster.options();
+    assert_eq!(accepted(&before), Ok(()));
+    let credentials = Some(("u".to_owned(), "p".into()));
+    cluster.apply(&ClusterOptions { credentials, ..ClusterOptions::clone(&before) }, &*shared);
+    assert_eq!(accepted(&before), Err(Refusal::Unauthorized));
+    assert_eq!(accepted(&cluster.options()), Ok(()));
+    let by_name = ClusterOptions { checks_known_urls: true, ..ClusterOptions::clone(&before) };
+    cluster.apply(&by_name, &*shared);
+    let mut routes = by_name.clone();
+    routes.routes.pop();
+    cluster.apply(&routes, &*shared);
+    assert_eq!(accepted(&by_name), Err(Refusal::Unauthorized));
+    assert_eq!(accepted(&routes), Ok(()));
+}

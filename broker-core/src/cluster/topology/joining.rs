@@ -7,7 +7,7 @@ use super::{
     Topology, url,
 };
 use crate::error::CloseReason;
-use crate::options::{CompressionMode, MAX_POOL_SIZE};
+use crate::options::{ClusterOptions, CompressionMode, MAX_POOL_SIZE};
 use crate::sync::Arc;
 
 impl Topology {
@@ -38,6 +38,15 @@ impl Topology {
             record.credentials = Some((connect.user.clone(), connect.pass.clone()));
         }
         Ok(effects)
+    }
+
+    /// Returns true if these options admit the same servers as the current ones.
+    pub(in crate::cluster) fn admits_as(&self, options: &ClusterOptions) -> bool {
+        let now = &*self.options;
+        now.credentials == options.credentials
+            && now.maps_certificates == options.maps_certificates
+            && now.checks_known_urls == options.checks_known_urls
+            && (!now.admits_by_certificate() || now.routes == options.routes)
     }
 
     /// Returns true if this server takes the other name: its own was generated, and the other was not or is larger.

@@ -165,18 +165,23 @@ impl Topology {
             .collect()
     }
 
-    /// Closes the accepted routes whose other servers have not presented the credentials.
+    /// Closes the accepted connections whose other servers have not presented the credentials, whether they are routes
+    /// yet or not.
     // NATS 2.14: reload.go reloadAuthorization.
     fn close_unauthorized(&self) -> Vec<Effect> {
         if self.options.admits_by_certificate() {
             return Vec::new();
         }
         let wanted = &self.options.credentials;
+        // One that has not sent CONNECT is asked for them then.
         let is_refused = |record: &Record| {
-            !record.is_solicited && wanted.is_some() && record.credentials != *wanted
+            !record.is_solicited
+                && wanted.is_some()
+                && record.credentials.is_some()
+                && record.credentials != *wanted
         };
-        let refused = self.routes().filter(|(_, record)| is_refused(record));
-        refused.map(|(id, _)| Effect::Unauthorized(id)).collect()
+        let refused = self.records.iter().filter(|(_, record)| is_refused(record));
+        refused.map(|(id, _)| Effect::Unauthorized(*id)).collect()
     }
 
     /// Closes the routes whose compression has to be negotiated again.

@@ -533,10 +533,19 @@ fn a_reload_of_credentials_closes_the_accepted_routes_that_have_presented_others
         a.handle_info(1, told("B", 3, 0), String::new());
         let dial = a.order("c", true);
         a.dials(2, &dial, told("C", 3, 0));
+        // One is admitted and has not sent INFO, the other one has not sent CONNECT.
+        a.open(3, Record::accepted(None));
+        a.handle_connect(3, &connect).unwrap();
+        a.open(4, Record::accepted(None));
         let after = ClusterOptions { credentials: credentials(now), ..base.clone() };
         let effects = a.apply(Arc::new(after), &system(), String::new());
-        assert_eq!(effects.contains(&Effect::Unauthorized(1)), is_closed, "{presented} {now}");
-        assert!(!effects.contains(&Effect::Unauthorized(2)));
+        for id in [1, 3] {
+            let is_refused = effects.contains(&Effect::Unauthorized(id));
+            assert_eq!(is_refused, is_closed, "{id} {presented} {now}");
+        }
+        for id in [2, 4] {
+            assert!(!effects.contains(&Effect::Unauthorized(id)));
+        }
         assert!(a.apply(Arc::new(base), &system(), String::new()).is_empty());
     }
 }

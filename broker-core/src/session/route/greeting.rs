@@ -57,12 +57,13 @@ impl RouteSession {
         let Ok(connect) = RouteConnect::from_json(json) else {
             return self.fault(&Refusal::Json("processConnect"), scratch);
         };
+        let options = self.cluster.options();
         if let Phase::Unauthenticated(_) = self.phase {
             let security = self.endpoint.security.load();
             self.phase = match self.cluster.admits_certificate(security.as_deref()) {
                 Some(true) => Phase::Greeting,
                 Some(false) => return self.fault(&Refusal::Unauthorized, scratch),
-                None if self.cluster.options().credentials.is_some() => Phase::Checking,
+                None if options.credentials.is_some() => Phase::Checking,
                 None => Phase::Greeting,
             };
         }
@@ -81,7 +82,8 @@ impl RouteSession {
         self.is_verbose = connect.verbose;
         self.byte_queue.encoder().set_headers(connect.headers);
         let shared = Arc::clone(&self.shared);
-        if let Err(fault) = self.cluster.handle_connect(self.endpoint.id, &connect, &*shared) {
+        let id = self.endpoint.id;
+        if let Err(fault) = self.cluster.handle_connect(id, &connect, &options, &*shared) {
             self.fault(&fault, scratch);
         }
     }
