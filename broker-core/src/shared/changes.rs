@@ -55,16 +55,16 @@ impl Shared {
         });
         let gone = self.configure_accounts(&before.accounts, &options.accounts);
         self.share_all(&before.accounts, &options.accounts);
-        // A session that opens now with the old options is either among the endpoints below, or notices by the
-        // version that it has missed a change.
-        self.version.fetch_add(1, Ordering::AcqRel);
-        let endpoints = self.endpoints();
-        let cuts = self.cuts(&endpoints, options.limits.max_connections, &gone);
         if let (Some(cluster), Some(now)) = (&self.cluster, &options.cluster)
             && before.cluster.as_ref() != Some(now)
         {
             cluster.apply(now, self);
         }
+        // A session that opens now with the old options is either among the endpoints below, or notices by the
+        // version that it has missed a change.
+        self.version.fetch_add(1, Ordering::AcqRel);
+        let endpoints = self.endpoints();
+        let cuts = self.cuts(&endpoints, options.limits.max_connections, &gone);
         let (ack, applied) = AckGuard::new();
         for endpoint in &endpoints {
             let cut = cuts.get(&endpoint.id);

@@ -155,9 +155,8 @@ impl RouteSession {
             has_departed: false,
             closing: None,
         };
-        session.follow_trace();
-        session.follow_accounts();
-        session.follow_permissions();
+        // Again: a change made before the session was registered did not reach its mailbox.
+        session.follow_options(now);
         if handshake == HandshakeOrder::None {
             session.begin(now, scratch);
         }
