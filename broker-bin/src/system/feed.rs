@@ -1,7 +1,7 @@
 //! Events on their way from the threads that serve connections to their publication.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::account::GLOBAL;
@@ -40,24 +40,27 @@ enum Queued {
 pub(super) struct Feed {
     sender: Arc<Sender>,
     queue: mpsc::Sender<Queued>,
-    /// Numbers of connections were dropped: they are all published again.
-    has_lost: Arc<AtomicBool>,
+    lost: Lost,
 }
+
+/// The accounts whose numbers of connections were dropped: their last ones are published again. One entry for each account at
+/// most.
+type Lost = Arc<Mutex<HashSet<Arc<str>>>>;
 
 impl Feed {
     pub(super) fn new(sender: Arc<Sender>) -> (Self, Events) {
         let (queue, waiting) = mpsc::channel(QUEUED_EVENTS);
-        let has_lost = Arc::<AtomicBool>::default();
-        let events =
-            Events { sender: Arc::clone(&sender), waiting, has_lost: Arc::clone(&has_lost) };
-        (Self { sender, queue, has_lost }, events)
+        let lost = Lost::default();
+        let events = Events { sender: Arc::clone(&sender), waiting, lost: Arc::clone(&lost) };
+        (Self { sender, queue, lost }, events)
     }
 
     fn put(&self, event: Queued) {
-        let is_number = matches!(event, Queued::Connections { .. });
-        if self.queue.try_send(event).is_err() {
+        if let Err(dropped) = self.queue.try_send(event) {
             self.sender.observer().system_counters().note_event_dropped();
-            self.has_lost.fetch_or(is_number, Ordering::Release);
+            if let Queued::Connections { account, .. } = dropped.into_inner() {
+                self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(account);
+            }
         }
     }
 
@@ -137,16 +140,17 @@ impl SystemListener for Listener {
 pub(super) struct Events {
     sender: Arc<Sender>,
     waiting: mpsc::Receiver<Queued>,
-    has_lost: Arc<AtomicBool>,
+    lost: Lost,
 }
 
 impl Events {
     pub(super) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         while self.waiting.recv_many(&mut batch, BATCH).await > 0 {
-            let has_lost = self.has_lost.swap(false, Ordering::AcqRel);
-            let counts_needed =
-                has_lost || batch.iter().any(|one| matches!(one, Queued::Connections { .. }));
+            let lost =
+                std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner));
+            let counts_needed = !lost.is_empty()
+                || batch.iter().any(|one| matches!(one, Queued::Connections { .. }));
             let (accounts, took) = match counts_needed {
                 true => accounts(self.sender.observer().broker()).await,
                 false => (Vec::new(), Duration::ZERO),
@@ -154,8 +158,8 @@ impl Events {
             for event in batch.drain(..) {
                 publish(&self.sender, event, &accounts);
             }
-            if has_lost {
-                publish_all(&self.sender, &accounts);
+            for account in accounts.iter().filter(|account| lost.contains(&*account.name)) {
+                publish_last(&self.sender, account);
             }
             tokio::time::sleep(took * PAUSE_FACTOR).await;
         }
@@ -176,10 +180,13 @@ pub(super) async fn accounts(broker: &Broker) -> (Vec<Account>, Duration) {
 pub(super) fn publish_all(sender: &Sender, accounts: &[Account]) {
     for account in accounts {
         if account.connections > 0 && *account.name != *GLOBAL {
-            let subjects = connections_subjects(&account.name);
-            sender.account_connections(&subjects, account, account.connections);
+            publish_last(sender, account);
         }
     }
+}
+
+fn publish_last(sender: &Sender, account: &Account) {
+    sender.account_connections(&connections_subjects(&account.name), account, account.connections);
 }
 
 fn publish(sender: &Sender, event: Queued, accounts: &[Account]) {
@@ -248,15 +255,23 @@ mod tests {
         for number in 0..QUEUED_EVENTS + 10 {
             change(&feed, "A", number);
         }
+        let gone = server.broker().client_as(Grant::anonymous().with_account("B"));
+        drop(gone);
+        change(&feed, "B", 0);
         assert_eq!(events.waiting.len(), QUEUED_EVENTS);
-        assert_eq!(feed.sender.observer().system_counters().events_dropped(), 10);
+        assert_eq!(feed.sender.observer().system_counters().events_dropped(), 11);
         drop(feed);
         events.run().await;
-        let mut numbers = Vec::new();
+        let (mut numbers, mut without) = (Vec::new(), Vec::new());
         while let Some(Some(message)) = subscriber.next().now_or_never() {
             let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
-            numbers.push(event["conns"].as_u64().unwrap());
+            let number = event["conns"].as_u64().unwrap();
+            match event["acc"].as_str() {
+                Some("A") => numbers.push(number),
+                _ => without.push(number),
+            }
         }
+        assert_eq!(without, [0], "an account without connections");
         assert_eq!(numbers.len(), QUEUED_EVENTS + 1);
         assert_eq!(numbers.iter().filter(|number| **number == 1).count(), 2, "queued, and again");
         let last = QUEUED_EVENTS as u64 - 1;
