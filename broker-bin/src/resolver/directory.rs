@@ -1,6 +1,6 @@
 //! A directory as a source of accounts, which asks others for those that it lacks.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use broker_core::auth::Grant;
@@ -48,6 +48,8 @@ struct Inner {
     interval: Duration,
     broker: OnceLock<WeakBroker>,
     turns: Arc<Semaphore>,
+    /// Held from reading a changed JWT until the account has it: a thread that has read an older one does not replace it.
+    updating: Mutex<()>,
 }
 
 impl Directory {
@@ -59,7 +61,8 @@ impl Directory {
         interval: Duration,
     ) -> Self {
         let turns = Arc::new(Semaphore::new(LOOKUPS));
-        Self(Arc::new(Inner { store, kind, timeout, interval, broker: OnceLock::new(), turns }))
+        let (broker, updating) = Default::default();
+        Self(Arc::new(Inner { store, kind, timeout, interval, broker, turns, updating }))
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -94,6 +97,7 @@ impl Directory {
         if !mode.uses_account(key) {
             return;
         }
+        let _updating = self.0.updating.lock().unwrap_or_else(PoisonError::into_inner);
         match self.store().load(key, SystemTime::now()) {
             Ok(Some(jwt)) => {
                 if let Err(error) = mode.update_account(&jwt) {
