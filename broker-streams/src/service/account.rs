@@ -103,6 +103,8 @@ pub(super) struct Account {
     alive: Mutex<Option<Alive>>,
     /// The streams that are being created or restored, and those of which a backup is made.
     claims: Claims,
+    /// Held while it is decided whether requests are answered, and until the decision is carried out.
+    following: Mutex<()>,
     me: Weak<Self>,
 }
 
@@ -130,6 +132,7 @@ impl Account {
             activity: Mutex::default(),
             alive: Mutex::default(),
             claims: Claims::default(),
+            following: Mutex::default(),
             me: Weak::clone(me),
         });
         account.follow_imports();
@@ -144,6 +147,7 @@ impl Account {
 
     /// Answers requests, unless it has gone, or has no streams and imports the API of another account.
     pub(super) fn follow_imports(self: &Arc<Self>) {
+        let _following = lock(&self.following);
         let answers = !self.has_gone.load(Ordering::Acquire) && !self.leaves_to_another(INFO);
         let is_open = lock(&self.requests).is_some();
         if answers && !is_open {
