@@ -93,7 +93,7 @@ fn check(program: &str, request: &Request) -> ExitCode {
 }
 
 fn start(program: &str, request: &Request) -> ExitCode {
-    memory::separate_large_blocks();
+    memory::limit_free_memory();
     let (loaded, deciders) = match load(program, request) {
         Ok(loaded) => loaded,
         Err(code) => return code,
