@@ -28,6 +28,7 @@ pub mod backup;
 pub mod cell;
 pub mod config;
 pub mod consumer;
+mod decimal;
 pub mod error;
 pub mod filters;
 pub mod go;

@@ -1,5 +1,7 @@
 //! The subjects of acknowledgements.
 
+use crate::decimal::write_decimal;
+
 /// A parsed acknowledgement subject, which is the reply subject of a delivered message.
 ///
 /// ```
@@ -89,21 +91,6 @@ fn number(text: &[u8]) -> u64 {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let add = |sum: u64, byte: &u8| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
     if digits { text.iter().fold(0, add) } else { u64::MAX }
-}
-
-/// Appends a number in decimal digits.
-pub(super) fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 #[cfg(test)]

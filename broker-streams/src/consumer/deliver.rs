@@ -1,8 +1,9 @@
 //! Delivery: selects the next message and sends it to a client.
 
 use super::events::{Kind, Message};
-use super::{Consumer, Point, View, write_decimal};
+use super::{Consumer, Point, View};
 use crate::config::{AckPolicy, Retention, Time};
+use crate::decimal::write_decimal;
 use crate::outbox::{Outbox, Outgoing};
 use crate::store::{Record, Storage, StorageError};
 

@@ -35,7 +35,6 @@ use std::ops::RangeInclusive;
 use broker_core::SubjectFilter;
 
 pub use ack_subject::AckSubject;
-use ack_subject::write_decimal;
 pub use addresses::{AckForm, subjects};
 pub use control::ResetError;
 pub use info::{ConsumerInfo, PriorityGroupState, SequenceInfo};

@@ -1,13 +1,12 @@
 //! Direct gets: requests for messages that are answered by the messages themselves.
 // NATS 2.14: stream.go processDirectGetRequest, getDirectRequest, getDirectMulti; ADR-31.
 
-use std::io::Write;
-
 use broker_core::SubjectFilter;
 
 use super::get::filters;
 use super::limits::{MAX_GET_BYTES, MAX_MULTI_GET, MAX_WAITING_READS};
 use super::{Context, MessageRequest, Stream, fields};
+use crate::decimal::write_decimal;
 use crate::filters::Filters;
 use crate::outbox::Outgoing;
 use crate::store::Record;
@@ -295,11 +294,15 @@ fn write_headers(
     out.extend_from_slice(stream.as_bytes());
     out.extend_from_slice(b"\r\nNats-Subject: ");
     out.extend_from_slice(record.subject);
-    let (sequence, time) = (record.sequence, record.time);
-    // A vector takes everything.
-    let _ = write!(out, "\r\nNats-Sequence: {sequence}\r\nNats-Time-Stamp: {time}\r\n");
+    out.extend_from_slice(b"\r\nNats-Sequence: ");
+    write_decimal(out, record.sequence);
+    out.extend_from_slice(b"\r\nNats-Time-Stamp: ");
+    record.time.write(out);
     if let Some(Progress { pending, last, .. }) = progress {
-        let _ = write!(out, "Nats-Num-Pending: {pending}\r\nNats-Last-Sequence: {last}\r\n");
+        out.extend_from_slice(b"\r\nNats-Num-Pending: ");
+        write_decimal(out, *pending);
+        out.extend_from_slice(b"\r\nNats-Last-Sequence: ");
+        write_decimal(out, *last);
     }
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n\r\n");
 }
