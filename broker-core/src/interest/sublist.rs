@@ -146,8 +146,7 @@ impl<S: Interested> Sublist<S> {
                 others.collect(matches);
             }
         }
-        // NATS 2.14: a subject with an empty token matches nothing.
-        if !self.wildcard.is_empty() && tokens(subject).all(|token| !token.is_empty()) {
+        if !self.wildcard.is_empty() {
             self.wildcard.collect(subject, matches);
         }
     }

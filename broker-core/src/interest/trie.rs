@@ -88,19 +88,73 @@ fn token_at(filter: &[u8], at: usize) -> (&[u8], usize) {
     (token, at + token.len() + 1)
 }
 
-/// Returns true if the filter matches the subject from `at` on.
-fn goes_on<'a>(filter: &[u8], at: usize, mut rest: impl Iterator<Item = &'a [u8]>) -> bool {
-    let Some(wanted) = filter.get(at..) else { return rest.next().is_none() };
-    for token in tokens(wanted) {
-        let Some(given) = rest.next() else { return false };
+/// The text of a subject behind the tokens that were followed already; `None` behind the last one.
+type Rest<'a> = Option<&'a [u8]>;
+
+/// Splits the next token off.
+#[inline]
+fn split(text: &[u8]) -> (&[u8], Rest<'_>) {
+    match text.iter().position(|byte| *byte == b'.') {
+        Some(end) => (&text[..end], Some(&text[end + 1..])),
+        None => (text, None),
+    }
+}
+
+/// A search for the filters that match a subject.
+struct Search<'s, S> {
+    subject: &'s [u8],
+    /// `None` until a `>` makes it matter, for all of them.
+    has_empty_token: Option<bool>,
+    matches: &'s mut Matches<S>,
+}
+
+impl<S> Search<'_, S> {
+    /// Returns true if a `>` matches tokens of the subject.
+    // NATS 2.14: a subject with an empty token matches nothing.
+    fn may_be_full(&mut self) -> bool {
+        let has_empty_token = || tokens(self.subject).any(<[u8]>::is_empty);
+        !*self.has_empty_token.get_or_insert_with(has_empty_token)
+    }
+}
+
+/// Returns true if the filter matches the subject of a search from `at` on.
+fn goes_on<S>(filter: &[u8], at: usize, rest: Rest<'_>, search: &mut Search<'_, S>) -> bool {
+    let (mut wanted, mut given) = match (filter.get(at..), rest) {
+        (Some(wanted), Some(given)) => (wanted, given),
+        (wanted, given) => return wanted.is_none() && given.is_none(),
+    };
+    loop {
+        // Usually the filter is equal up to its wildcard. A wildcard matches itself as a token of the subject.
+        let same = same_len(wanted, given);
+        if same == wanted.len() && same == given.len() {
+            return true;
+        }
+        let dot = wanted[..same].iter().rposition(|byte| *byte == b'.');
+        let begin = dot.map_or(0, |dot| dot + 1);
+        let (token, next_wanted) = split(&wanted[begin..]);
+        let text = &given[begin..];
         match Token::of(token) {
-            Token::Full => return true,
-            Token::Partial => {}
-            Token::Literal(text) if text == given => {}
+            Token::Full => return search.may_be_full(),
             Token::Literal(_) => return false,
+            Token::Partial => match (next_wanted, split(text)) {
+                // An empty token matches nothing.
+                (None, (token, None)) => return !token.is_empty(),
+                (Some(next), (token, Some(rest))) if !token.is_empty() => {
+                    (wanted, given) = (next, rest);
+                }
+                _ => return false,
+            },
         }
     }
-    rest.next().is_none()
+}
+
+/// Returns the number of bytes at the beginning that are the same.
+#[inline]
+fn same_len(a: &[u8], b: &[u8]) -> usize {
+    let ((a_chunks, _), (b_chunks, _)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let chunks = a_chunks.iter().zip(b_chunks).take_while(|(a, b)| a == b).count();
+    let whole = 8 * chunks;
+    whole + a[whole..].iter().zip(&b[whole..]).take_while(|(a, b)| a == b).count()
 }
 
 fn filter_of<S: Interested>(members: &Members<S>) -> &[u8] {
@@ -316,55 +370,57 @@ impl<S: Interested> Trie<S> {
     }
 
     pub(super) fn collect(&self, subject: &[u8], matches: &mut Matches<S>) {
-        self.collect_from(ROOT, &self.root, 0, tokens(subject), matches);
+        let mut search = Search { subject, has_empty_token: None, matches };
+        self.collect_from(ROOT, &self.root, 0, Some(subject), &mut search);
     }
 
     /// `at` is the length of the prefix of all filters at `node`, the dot behind it included. The recursion is as
     /// deep as filters have tokens, which a control line bounds to some thousands of small frames.
-    fn collect_from<'a>(
+    fn collect_from(
         &self,
         number: u32,
         node: &Node<S>,
         at: usize,
-        mut rest: impl Iterator<Item = &'a [u8]> + Clone,
-        matches: &mut Matches<S>,
+        rest: Rest<'_>,
+        search: &mut Search<'_, S>,
     ) {
-        let Some(token) = rest.next() else {
+        let Some(text) = rest else {
             if let Some(ending) = &node.ending {
-                ending.collect(matches);
+                ending.collect(search.matches);
             }
             return;
         };
-        if let Some(full) = &node.full {
-            full.collect(matches);
+        let (token, rest) = split(text);
+        // NATS 2.14: a subject with an empty token matches nothing.
+        if token.is_empty() {
+            return;
+        }
+        if let Some(full) = &node.full
+            && search.may_be_full()
+        {
+            full.collect(search.matches);
         }
         if let Some(way) = &node.partial {
-            self.collect_behind(way, at + 2, rest.clone(), matches);
+            self.collect_behind(way, at + 2, rest, search);
         }
         if node.literals > 0
             && let Some(edge) = self.edge(number, token)
         {
-            self.collect_behind(&edge.way, at + token.len() + 1, rest, matches);
+            self.collect_behind(&edge.way, at + token.len() + 1, rest, search);
         }
     }
 
     #[inline]
-    fn collect_behind<'a>(
-        &self,
-        way: &Way<S>,
-        at: usize,
-        rest: impl Iterator<Item = &'a [u8]> + Clone,
-        matches: &mut Matches<S>,
-    ) {
+    fn collect_behind(&self, way: &Way<S>, at: usize, rest: Rest<'_>, search: &mut Search<'_, S>) {
         match way {
             Way::Leaf(members) => {
-                if goes_on(filter_of(members), at, rest) {
-                    members.collect(matches);
+                if goes_on(filter_of(members), at, rest, search) {
+                    members.collect(search.matches);
                 }
             }
             Way::Node(number) => {
                 if let Some(node) = self.nodes.get(*number) {
-                    self.collect_from(*number, node, at, rest, matches);
+                    self.collect_from(*number, node, at, rest, search);
                 }
             }
         }
