@@ -34,7 +34,7 @@ const GATEWAY_REPLY: &[u8] = b"_GR_.";
 const REPLICA_GROUPS: &[u8] = b"$NRG.";
 /// The prefix of replies to requests in another account.
 // NATS 2.14: accounts.go replyPrefix.
-const SERVICE_REPLY: &[u8] = b"_R_.";
+pub(crate) const SERVICE_REPLY: &[u8] = b"_R_.";
 /// The prefix of replies by which consumers of streams acknowledge messages.
 // NATS 2.14: client.go isJSAckSubject.
 const STREAM_ACK: &[u8] = b"$JS.ACK.";

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::look_ups::LookUps;
 use super::matches::Matches;
+use super::siblings::Siblings;
 use super::{Generation, Interest, Interested, touch_all};
 use crate::limits::{BATCH_RUNS, CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
@@ -47,6 +48,8 @@ pub(crate) struct MatchCache<S> {
     found: usize,
     /// The matches of a subject that is not cached.
     unkept: Matches<S>,
+    /// The matches of reply subjects that are used once each.
+    siblings: Option<Box<Siblings<S>>>,
     /// The position of the next entry to check for being out of date.
     sweep: usize,
     /// True if subjects are mapped.
@@ -141,6 +144,7 @@ impl<S: Interested> MatchCache<S> {
             looked_up: 0,
             found: 0,
             unkept: Matches::default(),
+            siblings: None,
             sweep: 0,
             maps: false,
         }
@@ -181,9 +185,13 @@ impl<S: Interested> MatchCache<S> {
         interest: &Interest<S>,
         subject: &[u8],
         prefetched: Option<Prefetched>,
-        judge: impl FnMut(&[u8]) -> Verdict,
+        mut judge: impl FnMut(&[u8]) -> Verdict,
     ) -> Known<'_, S> {
         self.note_look_up();
+        if self.siblings.as_ref().is_some_and(|siblings| siblings.include(subject, interest)) {
+            self.counts.find();
+            return Known { verdict: judge(subject), matches: self.used_once() };
+        }
         if let Some(Prefetched { at, .. }) = prefetched
             && self.is_at(at as usize, interest, subject)
         {
@@ -208,7 +216,11 @@ impl<S: Interested> MatchCache<S> {
         }
         let (verdict, generation) = self.resolve(interest, hash, subject, judge);
         self.counts.note_fan_out(self.unkept.fan_out());
-        if self.unkept.is_used_once() || !self.has_room_for(subject) {
+        if self.unkept.is_used_once() {
+            self.keep_siblings(interest, subject, generation);
+            return Known { verdict, matches: self.used_once() };
+        }
+        if !self.has_room_for(subject) {
             return Known { verdict, matches: &self.unkept };
         }
         self.forget_some(interest);
@@ -216,6 +228,23 @@ impl<S: Interested> MatchCache<S> {
         let subject = Text::new(subject, verdict);
         self.insert(hash, Entry { subject, generation, matches });
         self.entries[self.last].known()
+    }
+
+    /// Keeps the matches of a reply subject that is used once, which were just collected, for its siblings.
+    fn keep_siblings(&mut self, interest: &Interest<S>, subject: &[u8], generation: Generation) {
+        // Checked after the generation was read: see `Interest::set_mappings`.
+        let is_mapped = self.maps && interest.is_mapped();
+        let siblings = if is_mapped {
+            None
+        } else {
+            Siblings::of(subject, interest, generation, &mut self.unkept)
+        };
+        self.siblings = siblings.map(Box::new);
+    }
+
+    /// Returns the matches of the reply subject that was looked up last.
+    fn used_once(&self) -> &Matches<S> {
+        self.siblings.as_ref().map_or(&self.unkept, |siblings| &siblings.matches)
     }
 
     /// Brings an entry up to date. Returns false if it is, or may be, mapped: then its verdict may change too.

@@ -17,6 +17,7 @@ mod model;
 #[cfg(all(test, shuttle))]
 mod models;
 mod pending;
+mod siblings;
 mod sublist;
 mod trie;
 
@@ -191,6 +192,12 @@ impl<S: Interested> Interest<S> {
     /// Prefetches the memory of subjects that will be looked up next.
     fn prefetch(&self, subjects: &[Prefetched]) {
         self.state.read().sublist.prefetch(subjects);
+    }
+
+    /// Returns true if all subjects of one more token than `prefix`, a part of a reply subject that is used once, have
+    /// the same matches.
+    fn is_same_for_siblings(&self, prefix: &[u8]) -> bool {
+        self.state.read().sublist.is_same_for_siblings(prefix)
     }
 
     /// Returns the generation, which changes with the interest in any subject with this one's first token.

@@ -1,5 +1,6 @@
 //! All subscriptions of an account: those without wildcards in a hash table by subject, the others in
-//! a trie by token.
+//! a trie by token. The trie has those to single reply subjects of services too: it tells whether there are any, which
+//! the table could not (`siblings.rs`).
 //!
 //! Most subscriptions have no wildcard, reply inboxes above all. A table finds them in one step,
 //! whatever their number, and takes 10 to 20 bytes for each beside the subscription itself; the trie
@@ -11,6 +12,7 @@ use foldhash::fast::FixedState;
 
 use super::matches::Matches;
 use super::members::Crowd;
+use super::siblings;
 use super::trie::Trie;
 use super::{Interested, Prefetched, touch_all};
 use crate::limits::BATCH_RUNS;
@@ -62,7 +64,7 @@ impl<S: Interested> Sublist<S> {
     pub(super) fn insert(&mut self, subscription: Arc<S>) {
         self.len += 1;
         self.inserts += 1;
-        if is_wildcard(subscription.filter()) {
+        if is_in_trie(subscription.filter()) {
             self.wildcard.insert(subscription);
             return;
         }
@@ -90,7 +92,7 @@ impl<S: Interested> Sublist<S> {
     /// Removes a subscription. Returns false if it was not there.
     pub(super) fn remove(&mut self, subscription: &Arc<S>) -> bool {
         let filter = subscription.filter();
-        let removed = if is_wildcard(filter) {
+        let removed = if is_in_trie(filter) {
             self.wildcard.remove(subscription)
         } else {
             self.remove_literal(subscription)
@@ -138,6 +140,11 @@ impl<S: Interested> Sublist<S> {
         touch_all(found.into_iter().flatten());
     }
 
+    /// See [`Interest::is_same_for_siblings`](super::Interest::is_same_for_siblings).
+    pub(super) fn is_same_for_siblings(&self, prefix: &[u8]) -> bool {
+        prefix.starts_with(siblings::PREFIX) && !self.wildcard.tells_apart(prefix)
+    }
+
     /// Adds the matches of `subject`, whose hash is `hash`.
     pub(super) fn collect(&self, hash: u64, subject: &[u8], matches: &mut Matches<S>) {
         if let Some(one) = self.literal.find(hash, |other| other.filter() == subject) {
@@ -152,8 +159,10 @@ impl<S: Interested> Sublist<S> {
     }
 }
 
-fn is_wildcard(filter: &[u8]) -> bool {
-    tokens(filter).any(|token| !matches!(Token::of(token), Token::Literal(_)))
+/// Returns true for filters that the trie has, not the table.
+fn is_in_trie(filter: &[u8]) -> bool {
+    filter.starts_with(siblings::PREFIX)
+        || tokens(filter).any(|token| !matches!(Token::of(token), Token::Literal(_)))
 }
 
 /// Returns the filter that they share. An empty list, which is never stored, has the empty filter.

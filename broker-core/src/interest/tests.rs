@@ -9,6 +9,9 @@ use super::*;
 use crate::subject_counts::Verdict;
 use crate::sync::{AtomicU8, AtomicU32, Ordering};
 
+/// The filter of responses of services.
+const RESPONSES: &str = "_R_.a.>";
+
 #[derive(Debug)]
 pub(super) struct Fake {
     id: u64,
@@ -60,6 +63,14 @@ impl Interested for Fake {
 
     fn owner(&self) -> u64 {
         self.id % 3
+    }
+
+    fn is_service(&self) -> bool {
+        self.is_used_once()
+    }
+
+    fn is_used_once(&self) -> bool {
+        self.filter == RESPONSES
     }
 }
 
@@ -310,4 +321,102 @@ proptest! {
         interest.remove(&model.0);
         prop_assert_eq!((interest.len(), interest.trie_size()), (0, (0, 0)));
     }
+}
+
+/// Filters that begin as reply subjects of services do, or match them.
+fn reply_filter() -> impl Strategy<Value = String> {
+    let tokens = (prop_oneof![2 => "_R_", 1 => "\\*"], "[ab*]", "[xy*]", "[xy*]");
+    (tokens, 1..=4usize, any::<bool>()).prop_map(
+        |((first, second, third, fourth), count, is_full)| {
+            let mut tokens = [first, second, third, fourth];
+            if is_full {
+                tokens[count - 1] = ">".into();
+            }
+            tokens[..count].join(".")
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// The matches of one reply subject are those of others only if these have the same.
+    #[test]
+    fn reply_subjects_of_services_agree_with_the_model(
+        steps in proptest::collection::vec(
+            prop_oneof![
+                1 => reply_filter().prop_map(|filter| Step::Insert(filter, None)),
+                1 => any::<prop::sample::Index>().prop_map(Step::Remove),
+                6 => ("[ab]", "(\\.[xyz]?){1,2}").prop_map(|(a, b)| Step::Publish(format!("_R_.{a}{b}"))),
+            ],
+            1..80,
+        )
+    ) {
+        let interest = Interest::new(7);
+        let counts = Arc::new(LookUps::default());
+        let mut cache = MatchCache::new(interest.hasher(), 7, Arc::clone(&counts));
+        let responses = fake(u64::MAX, RESPONSES, None);
+        interest.insert(Arc::clone(&responses));
+        let mut model = Model(vec![responses]);
+        for (id, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Insert(filter, _) => {
+                    let subscription = fake(id as u64, &filter, None);
+                    interest.insert(Arc::clone(&subscription));
+                    model.0.push(subscription);
+                }
+                Step::Remove(which) => {
+                    let at = which.index(model.0.len());
+                    if at > 0 {
+                        interest.remove(&[model.0.swap_remove(at)]);
+                    }
+                }
+                Step::Publish(subject) => {
+                    let mut expected: Vec<u64> =
+                        model.matching(&subject).iter().map(|s| s.id).collect();
+                    expected.sort_unstable();
+                    let mut judged = None;
+                    let known = cache.look_up(&interest, subject.as_bytes(), None, |subject| {
+                        judged = Some(subject.to_vec());
+                        Verdict::ALLOWED
+                    });
+                    let services = known.matches.services().iter().map(|s| s.id);
+                    let mut found: Vec<u64> = ids(known.matches).into_iter().chain(services).collect();
+                    found.sort_unstable();
+                    prop_assert_eq!(found, expected, "{}", subject);
+                    if known.matches.is_used_once() {
+                        prop_assert_eq!(judged, Some(subject.into_bytes()), "each has its own verdict");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_look_up_serves_the_responses_of_an_account() {
+    let interest = Interest::new(7);
+    let counts = Arc::new(LookUps::default());
+    let mut cache = MatchCache::new(interest.hasher(), 7, Arc::clone(&counts));
+    let insert = |filter: &str| {
+        let subscription = fake(1, filter, None);
+        interest.insert(Arc::clone(&subscription));
+        subscription
+    };
+    let _responses = insert(RESPONSES);
+    let mut hits = |subjects: &[&str]| {
+        let before = counts.stats().cache_hits;
+        for subject in subjects {
+            let known = cache.look_up(&interest, subject.as_bytes(), None, |_| Verdict::ALLOWED);
+            assert!(known.matches.is_used_once());
+        }
+        counts.stats().cache_hits - before
+    };
+    assert_eq!(hits(&["_R_.a.1", "_R_.a.2", "_R_.a.3"]), 2);
+    let all = insert(">");
+    assert_eq!(hits(&["_R_.a.4", "_R_.a.5"]), 1, "the interest has changed");
+    let one = insert("_R_.a.x");
+    assert_eq!(hits(&["_R_.a.6", "_R_.a.7"]), 0, "a subscription tells them apart");
+    interest.remove(&[one, all]);
+    assert_eq!(hits(&["_R_.a.8", "_R_.a.9", "_R_.a.9.m.T"]), 1);
 }

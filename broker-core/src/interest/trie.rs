@@ -1,4 +1,4 @@
-//! The subscriptions with wildcards: a compressed trie by token.
+//! The subscriptions with wildcards, and a few others: a compressed trie by token.
 //!
 //! Clients subscribe to `orders.<number>.*` a million times, and each of these filters has a path of its own
 //! from the second token on. So the part of a path that only one filter uses is not stored: the branch where it
@@ -422,6 +422,55 @@ impl<S: Interested> Trie<S> {
                 if let Some(node) = self.nodes.get(*number) {
                     self.collect_from(*number, node, at, rest, search);
                 }
+            }
+        }
+    }
+
+    /// Returns true if filters may tell apart the subjects that consist of `prefix` and one token.
+    pub(super) fn tells_apart(&self, prefix: &[u8]) -> bool {
+        self.tells_apart_from(ROOT, &self.root, 0, tokens(prefix))
+    }
+
+    /// Follows the way of [`Self::collect_from`] to the last token.
+    fn tells_apart_from<'a>(
+        &self,
+        number: u32,
+        node: &Node<S>,
+        at: usize,
+        mut rest: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> bool {
+        let Some(token) = rest.next() else { return node.literals > 0 };
+        if let Some(way) = &node.partial
+            && self.tells_apart_behind(way, at + 2, rest.clone())
+        {
+            return true;
+        }
+        let edge = if node.literals > 0 { self.edge(number, token) } else { None };
+        edge.is_some_and(|edge| self.tells_apart_behind(&edge.way, at + token.len() + 1, rest))
+    }
+
+    fn tells_apart_behind<'a>(
+        &self,
+        way: &Way<S>,
+        at: usize,
+        mut rest: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> bool {
+        match way {
+            Way::Node(number) => {
+                let node = self.nodes.get(*number);
+                node.is_some_and(|node| self.tells_apart_from(*number, node, at, rest))
+            }
+            Way::Leaf(members) => {
+                let Some(wanted) = filter_of(members).get(at..) else { return false };
+                for token in tokens(wanted) {
+                    match (Token::of(token), rest.next()) {
+                        (Token::Full, _) | (Token::Partial, None) => return false,
+                        (Token::Literal(_), None) => return true,
+                        (Token::Literal(text), Some(given)) if text != given => return false,
+                        (Token::Literal(_) | Token::Partial, Some(_)) => {}
+                    }
+                }
+                false
             }
         }
     }
