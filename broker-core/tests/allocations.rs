@@ -7,12 +7,15 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use broker_core::account::{AccountConfig, Export, Import};
+use broker_core::auth::{User, Users};
 use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::ClientSession;
 use broker_core::session::client::Arrival;
-use broker_core::{Broker, Options};
+use broker_core::{Broker, Options, SubjectFilter};
 
 struct CountingAllocator;
 
@@ -149,4 +152,68 @@ fn a_verbose_client_costs_no_allocation_either() {
     let message = format!("{}PING\r\n", "PUB a.b 5\r\nhello\r\n".repeat(10));
     // Sent before the warm-up: CONNECT itself allocates.
     assert_eq!(allocations(&message, &["SUB a.b 1\r\n", verbose]), 0);
+}
+
+/// A writer that keeps what it accepts.
+#[derive(Clone)]
+struct Recorder(Arc<Mutex<Vec<u8>>>);
+
+impl WriteHandle for Recorder {
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+        Ok(pieces.iter().map(|piece| piece.len()).sum())
+    }
+
+    fn wake(&self) {}
+}
+
+#[test]
+fn a_request_over_an_import_and_its_response_allocate_nothing() {
+    let filter = || SubjectFilter::parse("service").unwrap();
+    let accounts = vec![
+        AccountConfig::new("A").with_export(Export::service(filter())),
+        AccountConfig::new("B").with_import(Import::service("A", filter())),
+    ];
+    let users = ["A", "B"].map(|name| User::new(name, "").account(name));
+    let users = users.into_iter().fold(Users::builder(), |users, user| users.user(user));
+    let options = Options { accounts, ..Options::default() };
+    let clocks = (Instant::now, SystemTime::now);
+    let broker = Broker::with_authenticator(options, clocks, users.build().unwrap());
+    let (mut scratch, now) = (Scratch::new(), Instant::now());
+    let written = Recorder(Arc::new(Mutex::new(Vec::with_capacity(1 << 20))));
+    let mut join = |user: &str, writer: Box<dyn WriteHandle>, subscribe: &str| {
+        let mut session = broker.open(Arrival::default(), writer, now, &mut scratch);
+        let connect = format!(
+            "CONNECT {{\"verbose\":false,\"headers\":true,\"user\":\"{user}\",\"pass\":\"\"}}"
+        );
+        let text = format!("{connect}\r\n{subscribe}\r\n");
+        session.receive(now, text.as_bytes(), None, &mut scratch);
+        session
+    };
+    let mut service = join("A", Box::new(written.clone()), "SUB service 1");
+    let mut requester = join("B", Box::new(Sink), "SUB _INBOX.* 1");
+    let mut responses = Vec::with_capacity(1 << 20);
+    let mut ask = |requests: &str| {
+        written.0.lock().unwrap().clear();
+        requester.receive(now, requests.as_bytes(), None, &mut scratch);
+        responses.clear();
+        let all = written.0.lock().unwrap();
+        let all = std::str::from_utf8(&all).unwrap().split("HMSG service 1 ");
+        for request in all.skip(1) {
+            let (reply, _) = request.split_once(' ').unwrap();
+            for part in ["PUB ", reply, " 2\r\nok\r\n"] {
+                responses.extend_from_slice(part.as_bytes());
+            }
+        }
+        service.receive(now, &responses, None, &mut scratch);
+    };
+    let requests = |count: usize| "PUB service _INBOX.x 5\r\nhello\r\n".repeat(count);
+    // More are outstanding at first, so that no table grows later.
+    let (many, some) = (requests(4 * CHUNK as usize), requests(CHUNK as usize));
+    (0..5).for_each(|_| ask(&many));
+    let (delivered, before) = (broker.stats().out_messages, ALLOCATIONS.get());
+    (0..MESSAGES / CHUNK).for_each(|_| ask(&some));
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(broker.stats().out_messages - delivered, 2 * MESSAGES);
 }

@@ -22,8 +22,8 @@ pub use share::{
     AccountShares, ImportState, PendingResponse, ShareError, ShareFault, ShareItem, check_shares,
 };
 pub(crate) use share::{
-    Asked, Context, Failed, Given, Here, Measured, Outcome, RemoteLatency, ReplySubjects,
-    Requester, Resolver, Response, ServiceImport, There, is_marked, is_sampled, reply_of, to_json,
+    Asked, Awaited, Context, Failed, Given, Here, Measured, Outcome, RemoteLatency, Requester,
+    Resolver, Response, ServiceImport, There, is_marked, is_sampled, reply_of, to_json,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};

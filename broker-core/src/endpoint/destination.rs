@@ -365,7 +365,7 @@ impl Scratch {
 
 /// Reuses the memory of one list for a list of another lifetime. Collecting an emptied list in place keeps its
 /// allocation, and the types have one layout.
-fn recycle<'b>(mut list: Vec<Publish<'_>>) -> Vec<Publish<'b>> {
+pub(crate) fn recycle<'b>(mut list: Vec<Publish<'_>>) -> Vec<Publish<'b>> {
     list.clear();
     list.into_iter().map(|_| unreachable!("the list is empty")).collect()
 }

@@ -26,7 +26,7 @@ pub use kind::{Kind, Kinds};
 
 pub(crate) use byte_queue::{Interceptor, SlowWrite, WriteWait};
 pub(crate) use control::{AckGuard, ControlMailbox, SessionUpdate};
-pub(crate) use destination::{Accepted, Ahead, Destination, Run};
+pub(crate) use destination::{Accepted, Ahead, Destination, Run, recycle};
 pub(crate) use handler::{Handle, HandlerQueue, Sending, run_handlers};
 pub(crate) use info_wave::{InfoTurn, InfoWave};
 pub(crate) use local_queue::{LocalQueues, TOKEN_LEN, Token, sid_number};

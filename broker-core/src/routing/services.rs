@@ -18,7 +18,6 @@ use crate::ids;
 use crate::interest::{MatchCache, Matches};
 use crate::limits::{SERVICE_CACHE_BYTES, SERVICE_CACHES};
 use crate::message_trace::MessageTrace;
-use crate::options::ResponseType;
 use crate::proto::{Publish, encode};
 use crate::random::Random;
 use crate::reserved::{TRACE_DESTINATION, TRACE_DISABLED};
@@ -40,6 +39,10 @@ pub(crate) struct ServiceState {
     sweep: usize,
     /// Memory for rewritten messages.
     memory: Vec<Rewritten>,
+    /// The common part of the latest requests.
+    asked: Option<Arc<Asked>>,
+    /// Memory for the description of the sender.
+    info: Vec<u8>,
 }
 
 /// The endpoint that publishes, and its memory.
@@ -166,7 +169,7 @@ fn respond(
     let Some(responses) = account.owed_responses() else { return false };
     let Some(response) = responses.answer(message.subject, now) else { return false };
     let Some(requester) = response.asked.requester.upgrade() else { return false };
-    let is_single = response.asked.export.response_type == ResponseType::Singleton;
+    let is_single = response.is_single();
     // NATS 2.14: accounts.go addRespServiceImport: the trace of a response ends where it leaves the account.
     let crossing = requesting.cross(&requester.name, message.subject, &response.to, false);
     if let Crossing::End = crossing {
@@ -434,6 +437,18 @@ fn publish_event(
 }
 
 impl ServiceState {
+    /// Returns the common part of requests, which usually are to the same service as those before.
+    fn asked(&mut self, requester: &Arc<Account>, import: &ServiceImport) -> Arc<Asked> {
+        match &self.asked {
+            Some(asked) if asked.is_by(requester, import) => Arc::clone(asked),
+            _ => {
+                let asked = Arc::new(Asked::by(requester, &import.export, import.share));
+                self.asked = Some(Arc::clone(&asked));
+                asked
+            }
+        }
+    }
+
     /// Lends memory for rewritten messages.
     fn take_memory(&mut self) -> Rewritten {
         self.memory.pop().unwrap_or_default()

@@ -24,7 +24,7 @@ pub(crate) use remote_latency::{Here, RemoteLatency};
 pub(crate) use requester::{Requester, reply_of, to_json};
 pub use resolve::check_shares;
 pub(crate) use resolve::{Change, Resolver};
-pub(crate) use responses::{Asked, Failed, Given, ReplySubjects, Response, Responses, is_marked};
+pub(crate) use responses::{Asked, Awaited, Failed, Given, Response, Responses, is_marked};
 pub(crate) use service::ServiceImport;
 
 use std::any::Any;

@@ -3,35 +3,62 @@
 //! A request reaches the exporting account with a reply subject of this account's own, `_R_.` and two random tokens. A
 //! message to it is passed on to the requester, as long as the type of the service and its threshold allow.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+mod open;
+
+use std::collections::HashSet;
 use std::time::Instant;
 
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::latency::{Measured, Outcome};
-use super::service::ServiceExport;
+use super::service::{ServiceExport, ServiceImport};
 use crate::account::Account;
 use crate::limits::{SERVICE_RESPONSE_BYTES, SERVICE_RESPONSES_BYTES};
 use crate::options::ResponseType;
 use crate::random::Random;
+use crate::reserved::SERVICE_REPLY as PREFIX;
 use crate::sync::{Arc, Mutex, Weak};
+use open::Open;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The prefix of all reply subjects of services.
-// NATS 2.14: accounts.go replyPrefix.
-pub(crate) const PREFIX: &[u8] = b"_R_.";
 /// The end of a reply subject of a request that other servers measure too.
 pub(super) const MARK: &[u8] = b".T";
 /// The length of `_R_.`, the token of the account, and a dot.
 const ACCOUNT_PREFIX_LEN: usize = 11;
 const TOKEN_LEN: usize = 6;
-/// The number of different tokens.
-const TOKENS: u64 = 62u64.pow(TOKEN_LEN as u32);
-/// The number of older entries that are checked when one is added.
+/// The number of older requests that are checked when one is added.
 const SWEPT: usize = 2;
+
+/// The last token of a reply subject: the number that its characters are the bytes of, so that tokens have the order of
+/// their subjects.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct Token(u64);
+
+impl Token {
+    fn random(random: &mut Random) -> Self {
+        let mut rest = random.next_u64();
+        let mut token = 0;
+        for _ in 0..TOKEN_LEN {
+            // The digits of a fraction: each has almost equal probability.
+            let wide = u128::from(rest) * BASE62.len() as u128;
+            token = token << 8 | u64::from(BASE62[(wide >> 64) as usize]);
+            rest = wide as u64;
+        }
+        Self(token)
+    }
+
+    /// Reads the characters of a token, whatever they are.
+    fn read([a, b, c, d, e, f]: [u8; TOKEN_LEN]) -> Self {
+        Self(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    }
+
+    fn characters(self) -> [u8; TOKEN_LEN] {
+        let [_, _, a, b, c, d, e, f] = self.0.to_be_bytes();
+        [a, b, c, d, e, f]
+    }
+}
 
 /// Returns true if the reply subject of a request is marked.
 // NATS 2.14: client.go isTrackedReply.
@@ -61,6 +88,13 @@ impl Asked {
             share,
         }
     }
+
+    /// Returns true if it describes the requests of that account by that import.
+    pub(crate) fn is_by(&self, requester: &Arc<Account>, import: &ServiceImport) -> bool {
+        std::ptr::eq(self.requester.as_ptr(), Arc::as_ptr(requester))
+            && Arc::ptr_eq(&self.export, &import.export)
+            && self.share == import.share
+    }
 }
 
 /// The reply subject that a service receives with a request.
@@ -70,14 +104,21 @@ pub(crate) struct Given {
     pub(crate) is_measured: bool,
 }
 
-/// The reply subjects of several requests, as far as they are to be answered.
-pub(crate) type ReplySubjects = SmallVec<[Option<Given>; 4]>;
+/// A request that is to be answered.
+pub(crate) struct Awaited<'m> {
+    /// Its reply subject, in the account of the requester.
+    pub(crate) to: &'m [u8],
+    pub(crate) measured: Option<Arc<Measured>>,
+}
+
+/// The reply subject of a requester, inline unless it is longer than those of clients.
+type To = SmallVec<[u8; 64]>;
 
 /// A response that is awaited.
 #[derive(Clone)]
 pub(crate) struct Response {
     /// The reply subject of the request, in the account of the requester.
-    pub(crate) to: Box<[u8]>,
+    pub(crate) to: To,
     pub(crate) asked: Arc<Asked>,
     pub(crate) measured: Option<Arc<Measured>>,
 }
@@ -87,16 +128,18 @@ impl Response {
         SERVICE_RESPONSE_BYTES + self.to.len()
     }
 
-    fn response_type(&self) -> ResponseType {
-        self.asked.export.response_type
+    /// Returns true if there is one response at most.
+    pub(crate) fn is_single(&self) -> bool {
+        self.asked.export.response_type == ResponseType::Singleton
     }
 
     fn is_watched(&self) -> bool {
-        self.measured.is_some() || self.response_type() != ResponseType::Singleton
+        self.measured.is_some() || !self.is_single()
     }
 
-    fn is_over(&self, last: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(last) > self.asked.export.threshold
+    /// Returns when the request times out; `None` if never.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        now.checked_add(self.asked.export.threshold)
     }
 }
 
@@ -108,12 +151,10 @@ pub(crate) struct Responses {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<u64, (Response, Instant), FixedState>,
-    /// About in the order of their age. Some have gone.
-    order: VecDeque<u64>,
+    open: Open,
     /// The open requests that end when their requesters do not wait any more: those that are measured, or may get
     /// several.
-    watched: HashSet<u64, FixedState>,
+    watched: HashSet<Token, FixedState>,
     /// Measured requests that have failed, until that is published.
     failed: Vec<Failed>,
     bytes: usize,
@@ -130,11 +171,15 @@ pub(crate) struct Failed {
 /// subscription ends: as many as a tenth of a millisecond allows.
 const FEW: usize = 1024;
 
+/// The number of open requests that are checked for having timed out under one lock, by a timer.
+const MANY: usize = 16 * FEW;
+
 impl Responses {
     pub(super) fn new(seed: u64) -> Self {
         let mut prefix = [b'.'; ACCOUNT_PREFIX_LEN];
         prefix[..PREFIX.len()].copy_from_slice(PREFIX);
-        write_token(Random::new(seed).next_u64() % TOKENS, &mut prefix[PREFIX.len()..]);
+        let token = Token::random(&mut Random::new(seed)).characters();
+        prefix[PREFIX.len()..][..TOKEN_LEN].copy_from_slice(&token);
         Self { prefix, state: Mutex::default() }
     }
 
@@ -150,96 +195,91 @@ impl Responses {
         random: &mut Random,
         now: Instant,
     ) -> ReplySubject {
-        let id = self.state.lock().add(response, random, now);
-        self.subject_of(id)
+        let due = response.due(now);
+        let token = self.state.lock().add(response, due, random, now);
+        self.subject_of(token)
     }
 
-    /// Adds the requests that are to be answered. Returns their reply subjects.
-    pub(crate) fn add_all(
+    /// Adds the requests of an account that are to be answered, and their reply subjects to `given`.
+    pub(crate) fn add_all<'m>(
         &self,
-        responses: impl Iterator<Item = Option<Response>>,
+        asked: &Arc<Asked>,
+        requests: impl Iterator<Item = Option<Awaited<'m>>>,
         random: &mut Random,
         now: Instant,
-    ) -> ReplySubjects {
+        given: &mut Vec<Option<Given>>,
+    ) {
+        let due = now.checked_add(asked.export.threshold);
         let mut state = self.state.lock();
-        let mut add = |response: Response| {
-            let is_measured = response.measured.is_some();
-            Given { reply: self.subject_of(state.add(response, random, now)), is_measured }
-        };
-        responses.map(|response| response.map(&mut add)).collect()
+        given.extend(requests.map(|request| {
+            let Awaited { to, measured } = request?;
+            let is_measured = measured.is_some();
+            let response = Response { to: To::from_slice(to), asked: Arc::clone(asked), measured };
+            let token = state.add(response, due, random, now);
+            Some(Given { reply: self.subject_of(token), is_measured })
+        }));
     }
 
     /// Returns a reply subject that no request has.
     pub(crate) fn unused(&self, random: &mut Random) -> ReplySubject {
-        let state = self.state.lock();
-        loop {
-            let id = random.next_u64() % TOKENS;
-            if !state.open.contains_key(&id) {
-                return self.subject_of(id);
-            }
-        }
+        let token = self.state.lock().unused(random);
+        self.subject_of(token)
     }
 
-    fn subject_of(&self, id: u64) -> ReplySubject {
+    fn subject_of(&self, token: Token) -> ReplySubject {
         let mut subject = [0; ACCOUNT_PREFIX_LEN + TOKEN_LEN];
         subject[..ACCOUNT_PREFIX_LEN].copy_from_slice(&self.prefix);
-        write_token(id, &mut subject[ACCOUNT_PREFIX_LEN..]);
+        subject[ACCOUNT_PREFIX_LEN..].copy_from_slice(&token.characters());
         subject
     }
 
     /// Returns the request that a message answers, unless it has timed out. One that has a single response is removed.
     pub(crate) fn answer(&self, subject: &[u8], now: Instant) -> Option<Response> {
-        let id = self.id(subject)?;
+        let token = self.token(subject)?;
         let mut state = self.state.lock();
-        let Entry::Occupied(entry) = state.open.entry(id) else { return None };
-        let (response, last) = entry.get();
-        if response.is_over(*last, now) {
-            return None;
+        let response = state.open.answer(token, now)?;
+        if response.is_single() {
+            state.note_removed(token, &response);
         }
-        match response.response_type() {
-            ResponseType::Singleton => {
-                let (response, _) = entry.remove();
-                state.note_removed(id, &response);
-                Some(response)
-            }
-            ResponseType::Streamed | ResponseType::Chunked => Some(response.clone()),
-        }
+        Some(response)
     }
 
     /// Records that a response has reached the requester, who may get more.
     pub(crate) fn keep(&self, subject: &[u8], now: Instant) {
-        let Some(id) = self.id(subject) else { return };
-        if let Some((_, last)) = self.state.lock().open.get_mut(&id) {
-            *last = now;
-        }
+        let Some(token) = self.token(subject) else { return };
+        self.state.lock().open.set_due(token, |response| response.due(now));
     }
 
     /// Returns true if the response to a request is awaited.
     pub(crate) fn is_open(&self, subject: &[u8]) -> bool {
-        self.id(subject).is_some_and(|id| self.state.lock().open.contains_key(&id))
+        self.token(subject).is_some_and(|token| self.state.lock().open.contains(token))
     }
 
     /// Returns true for the reply subject of a request, whether a response to it is awaited or not.
     pub(super) fn is_reply(&self, subject: &[u8]) -> bool {
-        self.id(subject).is_some()
+        let is_character = |byte: &u8| byte.is_ascii_alphanumeric();
+        self.token(subject).is_some_and(|token| token.characters().iter().all(is_character))
     }
 
     /// Returns the request with this reply subject, if a response to it is awaited.
     pub(super) fn find(&self, subject: &[u8]) -> Option<Response> {
-        let id = self.id(subject)?;
-        self.state.lock().open.get(&id).map(|(response, _)| response.clone())
+        let token = self.token(subject)?;
+        self.state.lock().open.get(token).cloned()
     }
 
     /// Removes a request that gets no further response.
     pub(crate) fn remove(&self, subject: &[u8]) -> Option<Response> {
-        let id = self.id(subject)?;
-        self.state.lock().remove(id)
+        let token = self.token(subject)?;
+        self.state.lock().remove(token)
     }
 
     /// Removes requests that have timed out, among the oldest. Returns measured ones that have failed.
     pub(crate) fn expire(&self, now: Instant) -> Vec<Failed> {
         let mut state = self.state.lock();
-        let some = state.order.len().min(16 * FEW);
+        if state.open.len() <= MANY {
+            state.open.check_from_oldest();
+        }
+        let some = state.open.len().min(MANY);
         state.sweep(some, now);
         std::mem::take(&mut state.failed)
     }
@@ -248,15 +288,16 @@ impl Responses {
     // NATS 2.14: accounts.go checkForReverseEntry.
     pub(super) fn forget(&self, requester: &Account, is_gone: impl Fn(&[u8]) -> bool) {
         let mut state = self.state.lock();
-        let is_one = |id: &&u64| {
-            state.open.get(*id).is_some_and(|(response, _)| {
+        let is_one = |token: &&Token| {
+            state.open.get(**token).is_some_and(|response| {
                 std::ptr::eq(response.asked.requester.as_ptr(), requester) && is_gone(&response.to)
             })
         };
-        let mut ids: Vec<u64> = state.watched.iter().take(FEW).filter(is_one).copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            let gone = state.remove(id);
+        let mut tokens: Vec<Token> =
+            state.watched.iter().take(FEW).filter(is_one).copied().collect();
+        tokens.sort_unstable();
+        for token in tokens {
+            let gone = state.remove(token);
             gone.into_iter().for_each(|response| state.fail(response, Outcome::RequestTimeout));
         }
     }
@@ -270,76 +311,67 @@ impl Responses {
     pub(crate) fn list(&self, limit: usize) -> Vec<(String, Response)> {
         let state = self.state.lock();
         let open = state.open.iter().take(limit);
-        let mut list: Vec<(u64, Response)> =
-            open.map(|(id, (response, _))| (*id, response.clone())).collect();
+        let mut list: Vec<(Token, Response)> =
+            open.map(|(token, response)| (token, response.clone())).collect();
         drop(state);
-        list.sort_unstable_by_key(|(id, _)| *id);
-        let prefix = String::from_utf8_lossy(&self.prefix);
-        let subject = |id: u64| {
-            let mut token = [0; TOKEN_LEN];
-            write_token(id, &mut token);
-            format!("{prefix}{}", String::from_utf8_lossy(&token))
-        };
-        list.into_iter().map(|(id, response)| (subject(id), response)).collect()
+        list.sort_unstable_by_key(|(token, _)| *token);
+        let subject = |token| String::from_utf8_lossy(&self.subject_of(token)).into_owned();
+        list.into_iter().map(|(token, response)| (subject(token), response)).collect()
     }
 
-    fn id(&self, subject: &[u8]) -> Option<u64> {
-        let (token, rest) = subject.strip_prefix(&self.prefix)?.split_at_checked(TOKEN_LEN)?;
+    fn token(&self, subject: &[u8]) -> Option<Token> {
+        let (token, rest) = subject.strip_prefix(&self.prefix)?.split_first_chunk()?;
         // Measurements by other servers have a mark.
-        let is_mark = rest.starts_with(b".") && is_marked(subject);
-        if !rest.is_empty() && !is_mark {
-            return None;
-        }
-        token.iter().rev().try_fold(0u64, |id, byte| {
-            let digit = match byte {
-                b'0'..=b'9' => byte - b'0',
-                b'A'..=b'Z' => byte - b'A' + 10,
-                b'a'..=b'z' => byte - b'a' + 36,
-                _ => return None,
-            };
-            Some(id * 62 + u64::from(digit))
-        })
+        let is_whole = rest.is_empty() || (rest.starts_with(b".") && is_marked(subject));
+        is_whole.then(|| Token::read(*token))
     }
 }
 
 impl State {
     /// Adds a request. Returns its token.
-    fn add(&mut self, response: Response, random: &mut Random, now: Instant) -> u64 {
+    fn add(
+        &mut self,
+        response: Response,
+        due: Option<Instant>,
+        random: &mut Random,
+        now: Instant,
+    ) -> Token {
         self.sweep(SWEPT, now);
         self.bytes += response.bytes();
         while self.bytes > SERVICE_RESPONSES_BYTES
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((oldest, response)) = self.open.remove_oldest()
         {
-            self.lost += u64::from(self.remove(oldest).is_some());
+            self.note_removed(oldest, &response);
+            self.lost += 1;
         }
+        let token = self.unused(random);
+        if response.is_watched() {
+            self.watched.insert(token);
+        }
+        self.open.insert(token, response, due);
+        token
+    }
+
+    fn unused(&self, random: &mut Random) -> Token {
         loop {
-            let id = random.next_u64() % TOKENS;
-            let Entry::Vacant(place) = self.open.entry(id) else { continue };
-            if response.is_watched() {
-                self.watched.insert(id);
+            let token = Token::random(random);
+            if !self.open.contains(token) {
+                return token;
             }
-            place.insert((response, now));
-            self.order.push_back(id);
-            return id;
         }
     }
 
-    fn remove(&mut self, id: u64) -> Option<Response> {
-        let (response, _) = self.open.remove(&id)?;
-        self.note_removed(id, &response);
+    fn remove(&mut self, token: Token) -> Option<Response> {
+        let response = self.open.remove(token)?;
+        self.note_removed(token, &response);
         Some(response)
     }
 
-    fn note_removed(&mut self, id: u64, response: &Response) {
+    fn note_removed(&mut self, token: Token, response: &Response) {
         if response.is_watched() {
-            self.watched.remove(&id);
+            self.watched.remove(&token);
         }
         self.bytes -= response.bytes();
-        // Most are answered soon: the list would otherwise grow with all that were ever made.
-        if self.order.len() > 2 * self.open.len() + 64 {
-            let open = &self.open;
-            self.order.retain(|id| open.contains_key(id));
-        }
     }
 
     fn fail(&mut self, response: Response, outcome: Outcome) {
@@ -348,26 +380,13 @@ impl State {
         }
     }
 
-    /// Checks the oldest `count` entries, and removes those that have timed out.
+    /// Checks some requests, and removes those that have timed out.
     fn sweep(&mut self, count: usize, now: Instant) {
         for _ in 0..count {
-            let Some(id) = self.order.pop_front() else { break };
-            match self.open.get(&id) {
-                None => {}
-                Some((response, last)) if response.is_over(*last, now) => {
-                    if let Some(response) = self.remove(id) {
-                        self.fail(response, Outcome::ServiceTimeout);
-                    }
-                }
-                Some(_) => self.order.push_back(id),
+            if let Some((token, response)) = self.open.check_next(now) {
+                self.note_removed(token, &response);
+                self.fail(response, Outcome::ServiceTimeout);
             }
         }
-    }
-}
-
-fn write_token(mut id: u64, token: &mut [u8]) {
-    for digit in token.iter_mut().take(TOKEN_LEN) {
-        *digit = BASE62[(id % 62) as usize];
-        id /= 62;
     }
 }

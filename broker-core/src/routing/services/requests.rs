@@ -3,14 +3,12 @@
 //! Consecutive requests to one subject are passed on as a run: they are looked up once, their responses are noted under
 //! one lock, and the queue of a service is locked once for them.
 
-use smallvec::SmallVec;
-
 use super::{Crossing, KEPT_REPLIES, Reached, Requesting, set_trace, sizes_of};
 use crate::account::{
-    Account, Asked, Context, Given, Outcome, ReplySubjects, Requester, Response, ServiceImport,
-    reply_of, to_json,
+    Account, Awaited, Context, Given, Measured, Outcome, Requester, ServiceImport, reply_of,
+    to_json,
 };
-use crate::endpoint::{Endpoint, Run, Sender, Sending};
+use crate::endpoint::{Endpoint, Run, Sender, Sending, recycle};
 use crate::header_block;
 use crate::limits::{SERVICE_HOPS, SHARED_PAYLOAD_MIN_BYTES};
 use crate::proto::{Publish, encode};
@@ -88,7 +86,8 @@ pub(super) fn request(
     if let Crossing::End = crossing {
         return;
     }
-    let mut info = Vec::new();
+    let mut info = std::mem::take(&mut requesting.state.info);
+    info.clear();
     describe(&mut info, account, &hop, requesting.endpoint, context);
     let exporter = &exporter;
     let passage = Passage {
@@ -109,6 +108,7 @@ pub(super) fn request(
         (messages, reached) = (others, others_reached);
     }
     requesting.end_crossing(crossing);
+    requesting.state.info = info;
 }
 
 /// Returns the number of messages that are passed on together, from the first on.
@@ -142,18 +142,19 @@ impl Passage<'_> {
         requesting: &mut Requesting<'_>,
         reached: &mut [bool],
     ) {
-        let replies = self.expect_responses(messages, requesting);
         let mut memory = requesting.state.take_memory();
+        let mut replies = std::mem::take(&mut memory.replies);
+        self.expect_responses(messages, requesting, &mut replies);
         self.rewrite(messages, &replies, requesting, &mut memory);
-        let rewritten = memory.messages(self.subject);
+        let mut rewritten = recycle(std::mem::take(&mut memory.messages));
+        memory.list(self.subject, &mut rewritten);
         let from = Sender { is_served: true, ..requesting.endpoint.as_sender() };
         let mut taken = Reached::from_elem(false, messages.len());
         let (exporter, hop) = (self.exporter, Some(self.hop));
         // The description of the sender is in the headers.
         let _sending = Sending::nobody();
         requesting.deliver_in(exporter, from, self.subject, &rewritten, hop, &mut taken);
-        drop(rewritten);
-        requesting.state.keep_memory(memory);
+        memory.messages = recycle(rewritten);
         let is_only = matches!(self.crossing, Crossing::Traced { is_only: true });
         for ((given, is_taken), is_reached) in replies.iter().zip(&taken).zip(reached) {
             if let Some(given) = given.as_ref().filter(|_| !*is_taken || is_only) {
@@ -161,39 +162,46 @@ impl Passage<'_> {
             }
             *is_reached |= *is_taken;
         }
+        memory.replies = replies;
+        requesting.state.keep_memory(memory);
     }
 
-    /// Notes the requests whose responses are awaited. Returns the reply subjects that the service gets.
+    /// Notes the requests whose responses are awaited. Adds the reply subjects that the service gets to `replies`.
     fn expect_responses(
         &self,
         messages: &[Publish<'_>],
         requesting: &mut Requesting<'_>,
-    ) -> ReplySubjects {
+        replies: &mut Vec<Option<Given>>,
+    ) {
         let import = self.hop.import;
-        let mut asked = None;
-        let expect = |message: &Publish<'_>| {
-            let measured = requesting.measure(import, message, self.context);
-            if message.reply.is_empty() {
-                if let Some(measured) = measured {
-                    requesting.tell(self.exporter, import, &measured, Outcome::BadRequest);
-                }
-                return None;
-            }
-            if message.reply.starts_with(KEPT_REPLIES) {
-                return None;
-            }
-            let asked = asked.get_or_insert_with(|| {
-                Arc::new(Asked::by(self.account, &import.export, import.share))
-            });
-            let (to, asked) = (message.reply.into(), Arc::clone(asked));
-            Some(Response { to, asked, measured: measured.map(Arc::new) })
-        };
-        let expected: SmallVec<[Option<Response>; 4]> = messages.iter().map(expect).collect();
-        if asked.is_none() {
-            return messages.iter().map(|_| None).collect();
+        let mut measured = Vec::new();
+        if import.export.latency.is_some() {
+            let measure = |message| self.measure(message, requesting).map(Arc::new);
+            measured = messages.iter().map(measure).collect();
         }
+        if !messages.iter().any(is_answered) {
+            return replies.extend(messages.iter().map(|_| None));
+        }
+        let asked = requesting.state.asked(self.account, import);
+        let mut measured = measured.into_iter();
+        let awaited = messages.iter().map(|message| {
+            let measured = measured.next().flatten();
+            is_answered(message).then_some(Awaited { to: message.reply, measured })
+        });
         let now = requesting.scratch.now();
-        self.exporter.responses().add_all(expected.into_iter(), requesting.random, now)
+        self.exporter.responses().add_all(&asked, awaited, requesting.random, now, replies);
+    }
+
+    /// Returns the beginning of a measurement, if the request is to be measured.
+    #[cold]
+    fn measure(&self, message: &Publish<'_>, requesting: &mut Requesting<'_>) -> Option<Measured> {
+        let import = self.hop.import;
+        let measured = requesting.measure(import, message, self.context)?;
+        if message.reply.is_empty() {
+            requesting.tell(self.exporter, import, &measured, Outcome::BadRequest);
+            return None;
+        }
+        Some(measured)
     }
 
     /// Forgets a request that reached no service.
@@ -220,6 +228,7 @@ impl Passage<'_> {
         memory: &mut Rewritten,
     ) {
         let mut headers = std::mem::take(&mut memory.headers);
+        let mut sizes = std::mem::take(&mut memory.sizes);
         // The headers of messages without headers are the same.
         let mut is_plain = false;
         for (message, given) in messages.iter().zip(replies) {
@@ -241,9 +250,10 @@ impl Passage<'_> {
                 (None, Some(given)) => &given.reply[..],
                 (None, None) => message.reply,
             };
-            memory.push(reply, &headers, message.payload());
+            let payload = message.payload();
+            memory.push(reply, sizes.of(headers.len(), payload.len()), &headers, payload);
         }
-        memory.headers = headers;
+        (memory.headers, memory.sizes) = (headers, sizes);
     }
 
     /// Returns the reply subject of the sender, if it is that of a fast batch of messages for a stream, which contains the number of
@@ -271,6 +281,31 @@ impl Passage<'_> {
     }
 }
 
+/// Returns true if the service gets a reply subject of its own account, to which it responds.
+fn is_answered(message: &Publish<'_>) -> bool {
+    !message.reply.is_empty() && !message.reply.starts_with(KEPT_REPLIES)
+}
+
+/// The sizes of the latest message with headers: requests are often as long as the one before.
+#[derive(Default)]
+struct Sizes {
+    header_len: usize,
+    payload_len: usize,
+    text: Vec<u8>,
+}
+
+impl Sizes {
+    fn of(&mut self, header_len: usize, payload_len: usize) -> &[u8] {
+        if self.text.is_empty() || (self.header_len, self.payload_len) != (header_len, payload_len)
+        {
+            (self.header_len, self.payload_len) = (header_len, payload_len);
+            self.text.clear();
+            sizes_of(header_len, header_len + payload_len, &mut self.text);
+        }
+        &self.text
+    }
+}
+
 /// Adds the reply subject of the sender to its description.
 fn with_reply(info: &[u8], reply: &str) -> Vec<u8> {
     let mut info = info.strip_suffix(b"}").unwrap_or(info).to_vec();
@@ -290,6 +325,10 @@ pub(super) struct Rewritten {
     places: Vec<Place>,
     /// Memory for the headers of one message.
     headers: Vec<u8>,
+    sizes: Sizes,
+    /// Memory for the reply subjects that the service gets, and for the list of messages.
+    replies: Vec<Option<Given>>,
+    messages: Vec<Publish<'static>>,
 }
 
 /// The ends of the parts of a message.
@@ -302,7 +341,7 @@ struct Place {
 }
 
 impl Rewritten {
-    fn push(&mut self, reply: &[u8], headers: &[u8], payload: &[u8]) {
+    fn push(&mut self, reply: &[u8], sizes: &[u8], headers: &[u8], payload: &[u8]) {
         let Self { text, places, .. } = self;
         text.reserve(reply.len() + headers.len() + payload.len() + 48);
         text.extend_from_slice(reply);
@@ -311,7 +350,7 @@ impl Rewritten {
             text.push(b' ');
         }
         let sizes_begin = text.len();
-        sizes_of(headers.len(), headers.len() + payload.len(), text);
+        text.extend_from_slice(sizes);
         let sizes_end = text.len();
         for part in [b"\r\n", headers, payload, b"\r\n"] {
             text.extend_from_slice(part);
@@ -320,8 +359,8 @@ impl Rewritten {
         places.push(Place { reply_end, sizes_begin, sizes_end, body_end, header_len });
     }
 
-    /// Returns the messages.
-    fn messages<'m>(&'m self, subject: &'m [u8]) -> SmallVec<[Publish<'m>; 4]> {
+    /// Adds the messages to a list.
+    fn list<'m>(&'m self, subject: &'m [u8], messages: &mut Vec<Publish<'m>>) {
         let mut begin = 0;
         let message = |place: &Place| {
             let (from, text) = (begin, &self.text[..]);
@@ -335,13 +374,14 @@ impl Rewritten {
                 tail: Some(&text[from..begin]),
             }
         };
-        self.places.iter().map(message).collect()
+        messages.extend(self.places.iter().map(message));
     }
 
     /// Returns the memory for reuse, unless it is large.
     pub(super) fn emptied(mut self) -> Option<Self> {
         self.text.clear();
         self.places.clear();
+        self.replies.clear();
         let bytes = self.text.capacity() + self.headers.capacity();
         (bytes <= 2 * SHARED_PAYLOAD_MIN_BYTES).then_some(self)
     }
