@@ -355,6 +355,9 @@ impl<S: Interested> MatchCache<S> {
     /// Drops entries that are out of date, which may keep closed subscribers alive: more of them than are
     /// added, so that they cannot accumulate.
     fn forget_some(&mut self, interest: &Interest<S>) {
+        if self.siblings.as_ref().is_some_and(|siblings| !siblings.is_current(interest)) {
+            self.siblings = None;
+        }
         for _ in 0..2 {
             let at = if self.sweep < self.entries.len() { self.sweep } else { 0 };
             match self.entries.get(at) {

@@ -42,6 +42,12 @@ impl<S: Interested> Siblings<S> {
     pub(super) fn include(&self, subject: &[u8], interest: &Interest<S>) -> bool {
         let last = subject.strip_prefix(&*self.prefix);
         last.is_some_and(|last| !last.is_empty() && !last.contains(&b'.'))
-            && interest.is_current(self.generation)
+            && self.is_current(interest)
+    }
+
+    /// Returns true if their matches are up to date.
+    #[inline]
+    pub(super) fn is_current(&self, interest: &Interest<S>) -> bool {
+        interest.is_current(self.generation)
     }
 }
