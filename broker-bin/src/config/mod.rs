@@ -11,10 +11,12 @@
 //! | declaration of options | `declare` |
 //! | validation of a source against the table | `check` |
 //! | the sources and their precedence | `environment`, [`layer`] |
+//! | the merged values as options | `deserialize` |
 //! | detection of unchanged files | `sources` |
 
 pub(crate) mod check;
 pub(crate) mod declare;
+pub(crate) mod deserialize;
 pub(crate) mod duration;
 pub(crate) mod environment;
 pub mod field;

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Account, Export, Import, Options, Permissions, User};
 use crate::config::check::{ListReader, Unusable};
+use crate::config::deserialize::deserialize;
 use crate::config::settle::{self, Missing};
 use crate::config::table::{Block, Section};
 
@@ -95,7 +96,7 @@ fn read<S: Section + DeserializeOwned>(
 ) -> Result<S, Unusable> {
     settle::not_yet(S::block(), &values, path, not_yet);
     settle::settle(S::block(), &mut values);
-    Plain::from(values).deserialize().map_err(|_| Unusable)
+    deserialize(&Plain::from(values))
 }
 
 fn share(known: &mut HashSet<Arc<Permissions>>, one: Arc<Permissions>) -> Arc<Permissions> {

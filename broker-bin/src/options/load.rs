@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
 use figment::value::{Dict, Value as Plain};
+use figment::{Figment, Profile, Provider as _};
 use serde::de::DeserializeOwned;
 
 use super::access::Deciders;
 use super::lists::{Lists, PlacedLists};
 use crate::config::check::Unusable;
+use crate::config::deserialize::deserialize;
 use crate::config::layer::Layer;
 use crate::config::problem::{Findings, Origin, Problem};
 use crate::config::settle::Missing;
@@ -145,7 +146,8 @@ fn over_each_other(
     };
 
     let figment = Figment::from(&file).merge(&environment).merge(&request.flags);
-    let mut values: Dict = figment.extract().map_err(|_| unusable())?;
+    let mut values = figment.data().map_err(|_| unusable())?;
+    let mut values = values.remove(&Profile::Default).unwrap_or_default();
     let mut lists: PlacedLists = lists.take_placed(&mut values);
     let mut parts = Vec::new();
     settle::not_yet(top, &values, "", &mut parts);
@@ -230,8 +232,7 @@ fn all_origins(document: Option<&lang::Document>, layers: [&Layer; 2]) -> BTreeM
 /// Deserializes validated values as a section.
 pub(super) fn extract<S: Section + DeserializeOwned>(mut values: Dict) -> Result<S, ConfigErrors> {
     settle::settle(S::block(), &mut values);
-    let merged = Layer::with("all sources", values, BTreeMap::new());
-    Figment::from(merged).extract().map_err(|_| unusable())
+    deserialize(&Plain::from(values)).map_err(|_| unusable())
 }
 
 fn unusable() -> ConfigErrors {

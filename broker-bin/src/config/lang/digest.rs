@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use broker_core::sort::sort_by;
 use sha2::{Digest as _, Sha256};
 
 use super::{Map, Value};
@@ -53,7 +54,7 @@ fn write_value(value: &Value, json: &mut String) {
 
 fn write_map(map: &Map, json: &mut String) {
     let mut sorted: Vec<_> = map.entries.iter().collect();
-    sorted.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    sort_by(&mut sorted, |one, other| one.key.cmp(&other.key));
     json.push('{');
     for (at, entry) in sorted.into_iter().enumerate() {
         if at > 0 {
