@@ -6,6 +6,7 @@ use crate::closed::ClosedList;
 use crate::endpoint::Kind;
 use crate::error::CloseReason;
 use crate::snapshot::{AuthFailure, Closed};
+use crate::sort::sort_by_key;
 use crate::stats::{InterestStats, Traffic};
 use crate::sync::Arc;
 
@@ -151,6 +152,6 @@ impl History {
 
 fn in_order(reasons: &HashMap<CloseReason, u64>) -> Vec<(CloseReason, u64)> {
     let mut reasons: Vec<_> = reasons.iter().map(|(reason, n)| (*reason, *n)).collect();
-    reasons.sort_by_key(|(reason, _)| reason.to_string());
+    sort_by_key(&mut reasons, |(reason, _)| reason.to_string());
     reasons
 }

@@ -142,6 +142,7 @@ mod server_info;
 pub mod session;
 mod shared;
 pub mod snapshot;
+pub mod sort;
 pub mod stats;
 pub mod subject;
 mod subject_counts;

@@ -12,6 +12,7 @@ use crate::endpoint::{Endpoint, Subscription as Held};
 use crate::error::CloseReason;
 use crate::interest::Interested;
 use crate::security::Security;
+use crate::sort::sort_by;
 use crate::stats::{InterestStats, Traffic};
 use crate::subject::Mapping;
 use crate::sync::{Arc, Ordering};
@@ -224,7 +225,7 @@ impl Endpoint {
         // Another server has interest in several accounts.
         for membership in self.memberships() {
             let mut held = membership.sids(self).list(limit - shown.len());
-            held.sort_unstable_by(|a, b| order_of(a).cmp(&order_of(b)));
+            sort_by(&mut held, |a, b| order_of(a).cmp(&order_of(b)));
             shown.extend(held.iter().map(|one| Subscription::of(one, membership.account())));
         }
         shown

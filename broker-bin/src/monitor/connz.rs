@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use broker_core::account::GLOBAL;
 use broker_core::auth::Identity;
 use broker_core::snapshot::{Closed, Connection, Subscription};
+use broker_core::sort::sort_by;
 use broker_core::{PeerCertificate, SubjectFilter};
 use serde::Serialize;
 
@@ -590,7 +591,7 @@ fn sort(found: &mut [Found], by: SortBy, now: Instant) {
     };
     // Ties are ordered by id.
     let id = |one: &Found| one.connection().id;
-    found.sort_by(|one, other| order(one, other).then_with(|| id(one).cmp(&id(other))));
+    sort_by(found, |one, other| order(one, other).then_with(|| id(one).cmp(&id(other))));
 }
 
 fn compare_reasons(a: &Found, b: &Found) -> Ordering {

@@ -2,6 +2,7 @@
 //!
 //! Unlike `/jsz`, an answer has a limit whatever the number of streams. Neither is one of nats-server's.
 
+use broker_core::sort::sort_by_key;
 use broker_streams::service::{ConsumerReport, MessagePreview, MessageRange, StreamRow, Viewer};
 use serde::Serialize;
 
@@ -86,7 +87,7 @@ impl StreamOrder {
             Self::Last => u64::try_from(row.last_ts.0).unwrap_or(0),
         };
         // The rows are in the order of names, which stays among equals.
-        rows.sort_by_key(|row| std::cmp::Reverse(key(row)));
+        sort_by_key(rows, |row| std::cmp::Reverse(key(row)));
     }
 }
 

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
+use broker_core::sort::sort_by_key;
+
 use crate::config::check::join;
 use crate::config::field::Field;
 use crate::config::kind::Kind;
@@ -143,7 +145,7 @@ fn rank(path: &str) -> usize {
 pub fn diff(old: &Options, new: &Options) -> Vec<Change> {
     let mut changes = Vec::new();
     compare(Options::block(), old, new, "", &mut changes);
-    changes.sort_by_key(|change| rank(&change.path));
+    sort_by_key(&mut changes, |change| rank(&change.path));
     merge_cluster(&mut changes);
     changes
 }

@@ -6,6 +6,7 @@ use broker_core::account::{
     self, AccountConfig, ExportAccess, ResponseType, Sampling, ServiceLatency, ShareError,
     ShareFault, ShareItem, check_shares,
 };
+use broker_core::sort::sort_by_key;
 use broker_core::{Subject, SubjectFilter};
 
 use super::{Account, Export, Import, Imported, Latency, OptionsError};
@@ -42,7 +43,7 @@ pub(super) fn add(configs: &mut [AccountConfig], accounts: &Accounts) -> Result<
 // NATS 2.14: opts.go parseAccounts: streams before services, exports before imports.
 pub(super) fn check(configs: &[AccountConfig]) -> Result<(), OptionsError> {
     let mut faults = check_shares(configs);
-    faults.sort_by_key(|fault| fault.item);
+    sort_by_key(&mut faults, |fault| fault.item);
     faults.first().map_or(Ok(()), |first| Err(describe(first, configs)))
 }
 

@@ -8,6 +8,7 @@ use crate::endpoint::{Kinds, Subscription as Held};
 use crate::error::CloseReason;
 use crate::interest::{InterestChange, Interested};
 use crate::snapshot::{Account, AuthFailure, Closed, Connection, Page, Subscription};
+use crate::sort::sort_by;
 use crate::stats::Stats;
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::{Arc, Ordering};
@@ -103,7 +104,7 @@ impl Broker {
             if page.total <= offset || first >= end {
                 continue;
             }
-            held.sort_unstable_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
+            sort_by(&mut held, |a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
             let from = offset.saturating_sub(first);
             let part = held.iter().skip(from).take(end - first.max(offset));
             page.subscriptions.extend(part.map(|one| Subscription::of(one, name)));

@@ -34,6 +34,7 @@ use crate::proto::info::NATS_VERSION;
 use crate::random::Random;
 use crate::routing::{expire_responses, flush_touched};
 use crate::server_info::ServerInfo;
+use crate::sort::sort_by_key;
 use crate::subject_counts::SubjectCounters;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::system::{SystemEvent, SystemListener};
@@ -279,7 +280,7 @@ impl Shared {
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let mut all: Vec<(u64, Arc<Endpoint>)> =
             self.sessions.iter().map(|entry| (*entry.key(), Arc::clone(&entry))).collect();
-        all.sort_unstable_by_key(|(id, _)| *id);
+        sort_by_key(&mut all, |(id, _)| *id);
         all.into_iter().map(|(_, endpoint)| endpoint).collect()
     }
 

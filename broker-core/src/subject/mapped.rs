@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::{Mapping, SubjectTransform, Token};
 use crate::random::Random;
+use crate::sort::sort_by;
 use crate::sync::Arc;
 
 /// The mappings of an account on a server. Of several whose sources match a subject the narrowest counts, whatever
@@ -59,7 +60,7 @@ impl Mappings {
                 wildcard.push((mapping.clone(), shares));
             }
         }
-        wildcard.sort_by(|(one, _), (other, _)| one.cmp_narrowness(other));
+        sort_by(&mut wildcard, |(one, _), (other, _)| one.cmp_narrowness(other));
         Some(Self { list: list.into(), literal, wildcard })
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::transform::{check_mapping, is_covered};
 use super::{SubjectFilter, SubjectTransform, Token, TransformError};
+use crate::sort::sort_by_key;
 use crate::sync::Arc;
 
 /// The sum of the weights of destinations that together get every message.
@@ -175,7 +176,7 @@ impl MappingBuilder {
                 let transform = SubjectTransform::identity(source.clone());
                 destinations.push(MapDestination { transform, weight: rest, cluster });
             }
-            destinations.sort_by_key(|one| one.weight);
+            sort_by_key(&mut destinations, |one| one.weight);
             all.append(&mut destinations);
         }
         Ok(Mapping { source, destinations: all })

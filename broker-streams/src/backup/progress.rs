@@ -10,6 +10,8 @@
 //! ```
 // NATS 2.14: store.go encodeConsumerState, filestore.go decodeConsumerState.
 
+use broker_core::sort::sort_by_key;
+
 use super::limits::MAX_SEQUENCE;
 use crate::config::Time;
 use crate::consumer::Progress;
@@ -90,7 +92,7 @@ fn read(bytes: &[u8]) -> Option<Progress> {
         }
         progress.pending.push((sequence, delivery.max(1), time));
     }
-    progress.pending.sort_unstable_by_key(|(sequence, ..)| *sequence);
+    sort_by_key(&mut progress.pending, |(sequence, ..)| *sequence);
     for _ in 0..take(rest)? {
         let (sequence, count) = (take(rest)?.wrapping_add(floor.1), take(rest)?);
         if sequence > 0 && sequence <= MAX_SEQUENCE && count > 0 {

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use broker_core::latency::{BOUNDS, Histogram};
+use broker_core::sort::sort_by_key;
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::formatting::{
     write_help_line, write_metric_line, write_type_line,
@@ -139,6 +140,6 @@ fn describe(name: &str, help: &str, labels: Labels<'_>) -> (Key, KeyName, String
 /// Sorts the series after `# HELP` and `# TYPE`.
 fn sort_series(metric: &str) -> String {
     let mut lines: Vec<&str> = metric.trim().lines().collect();
-    lines.sort_by_key(|line| (!line.starts_with('#'), *line));
+    sort_by_key(&mut lines, |line| (!line.starts_with('#'), *line));
     lines.iter().map(|line| format!("{line}\n")).collect()
 }

@@ -14,8 +14,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use broker_core::auth::jwt::{MAX_TOKEN_BYTES, decode_generic};
 use broker_core::auth::nkey::{KeyKind, PublicKey};
+use broker_core::sort::sort_by;
 
 pub(crate) use index::Hash;
+
 use index::Index;
 
 /// The end of the names of files.
@@ -218,7 +220,7 @@ impl Store {
     pub(crate) fn reload(&self, now: SystemTime) -> io::Result<Vec<String>> {
         let mut files = Vec::new();
         find(&self.options.dir, DEPTH, &mut files)?;
-        files.sort();
+        sort_by(&mut files, Ord::cmp);
         let mut index = self.index();
         let before = std::mem::take(&mut *index);
         let mut changed = Vec::new();

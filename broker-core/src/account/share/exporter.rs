@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::error::ShareError;
 use super::service::ServiceExport;
 use crate::options::{AccountConfig, Export, ExportAccess, ResponseType, Sampling, ShareKind};
+use crate::sort::sort_by;
 use crate::subject::{SubjectFilter, Token};
 use crate::sync::Arc;
 
@@ -53,7 +54,7 @@ impl Exporter {
                 services.push((at, Arc::new(service)));
             }
         }
-        places.sort_by(|a, b| key(&exports[*a]).cmp(&key(&exports[*b])));
+        sort_by(&mut places, |a, b| key(&exports[*a]).cmp(&key(&exports[*b])));
         Self { places: places.into(), wild: wild.into(), services: services.into(), faults }
     }
 

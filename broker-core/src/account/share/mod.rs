@@ -37,6 +37,7 @@ use crate::clock::Clock;
 use crate::endpoint::{Endpoint, Link, Subscription};
 use crate::interest::{Interested, Matches};
 use crate::options::{AccountConfig, Export, Import, ServiceLatency};
+use crate::sort::sort_by;
 use crate::subject::SubjectFilter;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, Weak};
 use linked::LinkedSubscriptions;
@@ -357,7 +358,7 @@ impl Account {
         }
         let mut gone: Vec<Arc<Subscription>> =
             known.into_values().flatten().map(|one| Arc::clone(&one.subscription)).collect();
-        gone.sort_by(|a, b| a.filter().cmp(b.filter()));
+        sort_by(&mut gone, |a, b| a.filter().cmp(b.filter()));
         let (has_streams, has_services) = (!streams.is_empty(), !services.is_empty());
         let state =
             State { config, invalid: resolved.invalid, locals: resolved.locals, streams, services };

@@ -18,6 +18,7 @@ use crate::limits::{SERVICE_RESPONSE_BYTES, SERVICE_RESPONSES_BYTES};
 use crate::options::ResponseType;
 use crate::random::Random;
 use crate::reserved::SERVICE_REPLY as PREFIX;
+use crate::sort::sort_by_key;
 use crate::sync::{Arc, Mutex, Weak};
 use open::Open;
 
@@ -314,7 +315,7 @@ impl Responses {
         let mut list: Vec<(Token, Response)> =
             open.map(|(token, response)| (token, response.clone())).collect();
         drop(state);
-        list.sort_unstable_by_key(|(token, _)| *token);
+        sort_by_key(&mut list, |(token, _)| *token);
         let subject = |token| String::from_utf8_lossy(&self.subject_of(token)).into_owned();
         list.into_iter().map(|(token, response)| (subject(token), response)).collect()
     }

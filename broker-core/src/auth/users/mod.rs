@@ -15,6 +15,7 @@ use super::{
     Authenticator, Certificate, ConnectionKind, Credentials, Decision, Denied, DistinguishedName,
     Grant, Permissions, Secret,
 };
+use crate::sort::sort_by;
 
 /// Authenticates clients by user name and password, or by key, from a list of users.
 ///
@@ -388,7 +389,7 @@ impl UsersBuilder {
         let decoy = hashes.max_by(|a, b| a.cost().cmp(b.cost())).cloned();
         let subject = |name: &Arc<str>| Some((DistinguishedName::parse(name)?, Arc::clone(name)));
         let mut by_subject: Vec<_> = by_name.keys().filter_map(subject).collect();
-        by_subject.sort_by(|(_, a), (_, b)| a.cmp(b));
+        sort_by(&mut by_subject, |(_, a), (_, b)| a.cmp(b));
         let Self { certificates_only, .. } = self;
         let (by_name, by_key) = (Arc::new(by_name), Arc::new(by_key));
         Ok(Users {

@@ -16,6 +16,7 @@ use crate::endpoint::{AckGuard, Scratch};
 use crate::error::{ClientFault, CloseReason};
 use crate::interest::Interested;
 use crate::snapshot::Connection;
+use crate::sort::sort_by;
 use crate::sync::{Arc, Ordering};
 use crate::system::SystemEvent;
 use crate::table::Place;
@@ -58,6 +59,7 @@ impl ClientSession {
 
     /// Does one slice of the work. [`Self::receive`] does it too, instead of processing input. When
     /// there are no more [chores](Self::has_chores), call it with the bytes kept.
+    #[inline]
     pub fn do_chores(&mut self, now: Instant, scratch: &mut Scratch) {
         scratch.start(now);
         self.do_chore(now, scratch);
@@ -176,7 +178,7 @@ impl ClientSession {
             }
         }
         // The table has no defined order.
-        denied.sort_by(|a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
+        sort_by(&mut denied, |a, b| (a.sid().len(), a.sid()).cmp(&(b.sid().len(), b.sid())));
         denied.iter().for_each(|subscription| {
             member.unsubscribe(subscription, None);
         });
