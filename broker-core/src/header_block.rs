@@ -12,6 +12,7 @@ pub const VERSION: &[u8] = b"NATS/1.0\r\n";
 
 /// Returns the names and values of a block, except fields without a name or a value.
 // NATS 2.14: msgtrace.go genHeaderMapIfTraceHeadersPresent.
+#[inline]
 pub fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = block.strip_prefix(VERSION).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -104,16 +105,19 @@ fn is_end(line: &[u8]) -> bool {
 }
 
 /// Returns the text before the line ends at its end.
+#[inline]
 fn without_end(text: &[u8]) -> &[u8] {
     let ends = text.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     &text[..text.len() - ends]
 }
 
+#[inline]
 fn trim_start(text: &[u8]) -> &[u8] {
     let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     &text[blanks..]
 }
 
+#[inline]
 fn trim_end(text: &[u8]) -> &[u8] {
     let blanks = text.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     &text[..text.len() - blanks]

@@ -67,6 +67,7 @@ impl QueueMemory {
     }
 
     /// Returns true if the excess is too large to wait for the next check of all queues.
+    #[inline]
     pub(super) fn has_far_too_much(&self) -> bool {
         self.excess_bytes() > self.max_bytes.load(Ordering::Relaxed) / 16
     }

@@ -239,6 +239,7 @@ impl Scratch {
     }
 
     /// Starts a call that was not given the time: the clock is read only if the call needs it.
+    #[inline]
     pub(crate) fn start_by(&mut self, clock: &Arc<dyn Clock>) {
         self.now = None;
         if self.clock.as_ref().is_none_or(|known| !Arc::ptr_eq(known, clock)) {
@@ -337,6 +338,7 @@ impl Scratch {
         std::mem::take(&mut self.pieces)
     }
 
+    #[inline]
     pub(super) fn keep_pieces(&mut self, pieces: VecDeque<Piece>) {
         if pieces.is_empty() && (self.pieces.capacity()..=KEPT_PIECES).contains(&pieces.capacity())
         {
@@ -349,6 +351,7 @@ impl Scratch {
         recycle(std::mem::take(&mut self.messages))
     }
 
+    #[inline]
     pub(crate) fn keep_messages(&mut self, messages: Vec<Publish<'_>>) {
         self.messages = recycle(messages);
     }

@@ -77,6 +77,7 @@ impl Load {
         self.messages <= HANDLER_QUEUE_MESSAGES / 2 && self.bytes <= HANDLER_QUEUE_BYTES / 2
     }
 
+    #[inline]
     fn add(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes;
@@ -124,6 +125,7 @@ enum Body {
 
 impl Record {
     /// Returns the length of the texts and the memory that they take.
+    #[inline]
     fn sizes(&self) -> (usize, usize) {
         let (copied, shared) = match &self.body {
             Body::Copied { len } => (*len, 0),
@@ -275,6 +277,7 @@ impl HandlerQueue {
 
     /// Puts the handler on the list of this thread, unless another thread runs it or is about to. A runner that
     /// has had its turn is asked to give way.
+    #[inline]
     fn claim(&self, state: &mut State, endpoint: &Arc<Endpoint>, scratch: &mut Scratch) {
         let is_running = state.runner.is_none();
         if state.is_claimed || (is_running && state.served < HANDLER_TURN) {

@@ -217,6 +217,7 @@ impl Subscription {
         }
     }
 
+    #[inline]
     pub(crate) fn sid(&self) -> &[u8] {
         let (text, _, queue_end) = self.text.parts();
         &text[queue_end..]
@@ -272,16 +273,19 @@ pub(crate) struct Admitted {
 }
 
 impl Interested for Subscription {
+    #[inline]
     fn filter(&self) -> &[u8] {
         let (text, filter_end, _) = self.text.parts();
         &text[..filter_end]
     }
 
+    #[inline]
     fn touch_memory(&self) -> usize {
         // Reads all cache lines of the subscription, and its endpoint.
         self.text.parts().1 + usize::from(self.is_over()) + usize::from(self.endpoint.wants_echo())
     }
 
+    #[inline]
     fn queue(&self) -> Option<&[u8]> {
         let (text, filter_end, queue_end) = self.text.parts();
         Some(&text[filter_end..queue_end]).filter(|queue| !queue.is_empty())

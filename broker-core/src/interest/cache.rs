@@ -76,6 +76,7 @@ enum Text {
 const SHORT: usize = 21;
 
 impl Text {
+    #[inline]
     fn new(subject: &[u8], verdict: Verdict) -> Self {
         let mut bytes = [0; SHORT];
         match bytes.get_mut(..subject.len()) {
@@ -87,6 +88,7 @@ impl Text {
         }
     }
 
+    #[inline]
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Short { len, bytes, .. } => &bytes[..usize::from(*len)],
@@ -338,11 +340,13 @@ impl<S: Interested> MatchCache<S> {
         all
     }
 
+    #[inline]
     fn note_found(&mut self) {
         self.found += 1;
         self.counts.find();
     }
 
+    #[inline]
     fn note_look_up(&mut self) {
         self.counts.ask();
         self.looked_up += 1;
@@ -377,6 +381,7 @@ impl<S: Interested> MatchCache<S> {
         self.entries.len()
     }
 
+    #[inline]
     fn has_room_for(&mut self, subject: &[u8]) -> bool {
         let admission = match self.entries.len() {
             0..ALWAYS_ADMITTED => 1,

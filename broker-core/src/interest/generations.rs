@@ -28,6 +28,7 @@ impl Generations {
     }
 
     /// Returns the counter that a filter with this first token advances; `None` for that of wildcards.
+    #[inline]
     pub(super) fn place(first_token: &[u8]) -> Option<u8> {
         match first_token {
             b"*" | b">" => None,

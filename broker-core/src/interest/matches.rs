@@ -100,6 +100,7 @@ impl<S: Interested> Matches<S> {
     }
 
     /// Returns the number of deliveries that one message causes.
+    #[inline]
     pub(super) fn fan_out(&self) -> usize {
         let more = self
             .more
@@ -113,12 +114,14 @@ impl<S: Interested> Matches<S> {
         self.fan_out() > 0
     }
 
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.plain.clear();
         self.more = None;
     }
 
     /// Returns true if a subject with these matches is not used again: it is the reply subject of one request.
+    #[inline]
     pub(super) fn is_used_once(&self) -> bool {
         self.services().iter().any(|service| service.is_used_once())
     }

@@ -39,6 +39,7 @@ impl<S: Interested> Members<S> {
         }
     }
 
+    #[inline]
     pub(super) fn collect(&self, matches: &mut Matches<S>) {
         match self {
             Self::One(only) => matches.add(only),
@@ -157,6 +158,7 @@ impl<S: Interested> Crowd<S> {
         gone
     }
 
+    #[inline]
     pub(super) fn collect(&self, matches: &mut Matches<S>) {
         self.list.iter().for_each(|subscription| matches.add(subscription));
     }

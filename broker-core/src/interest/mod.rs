@@ -201,6 +201,7 @@ impl<S: Interested> Interest<S> {
     }
 
     /// Returns the generation, which changes with the interest in any subject with this one's first token.
+    #[inline]
     pub(crate) fn generation(&self, subject: &[u8]) -> Generation {
         self.generation_of(Generations::shard(first_token(subject)))
     }

@@ -160,6 +160,7 @@ impl<S: Interested> Sublist<S> {
 }
 
 /// Returns true for filters that the trie has, not the table.
+#[inline]
 fn is_in_trie(filter: &[u8]) -> bool {
     filter.starts_with(siblings::PREFIX)
         || tokens(filter).any(|token| !matches!(Token::of(token), Token::Literal(_)))

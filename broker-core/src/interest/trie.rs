@@ -82,6 +82,7 @@ impl<S> Node<S> {
 }
 
 /// Returns the token that begins at `at`, and the offset of the next one, which is past the end if there is none.
+#[inline]
 fn token_at(filter: &[u8], at: usize) -> (&[u8], usize) {
     let rest = filter.get(at..).unwrap_or_default();
     let token = tokens(rest).next().unwrap_or_default();
@@ -157,6 +158,7 @@ fn same_len(a: &[u8], b: &[u8]) -> usize {
     whole + a[whole..].iter().zip(&b[whole..]).take_while(|(a, b)| a == b).count()
 }
 
+#[inline]
 fn filter_of<S: Interested>(members: &Members<S>) -> &[u8] {
     members.first().map_or(&[], |first| first.filter())
 }

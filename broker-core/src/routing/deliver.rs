@@ -180,6 +180,7 @@ pub(super) fn deliver_to_group(
 }
 
 /// Returns the members of a group in their order from a random one on.
+#[inline]
 pub(super) fn group_from<'g>(
     group: &'g [Arc<Subscription>],
     random: &mut Random,
@@ -188,6 +189,7 @@ pub(super) fn group_from<'g>(
     after.iter().chain(before)
 }
 
+#[inline]
 pub(crate) fn is_eligible(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
     let endpoint = &*subscription.endpoint;
     (endpoint.id != from.id || from.echo)

@@ -318,6 +318,7 @@ pub(super) fn is_for_local(
 }
 
 /// Returns true if messages from `from` may be forwarded to this peer.
+#[inline]
 pub(super) fn accepts(peer: &PeerMatch<Subscription>, from: Sender) -> bool {
     peer.subscriptions().next().is_some_and(|subscription| {
         let endpoint = &subscription.endpoint;

@@ -148,6 +148,7 @@ impl Member {
     }
 
     /// Returns the largest payload of the endpoint: the lowest limit of the broker, the account and the grant.
+    #[inline]
     pub(super) fn max_payload_bytes(&self, of_broker: usize) -> usize {
         let of_account = self.account.limits().max_payload_bytes;
         let of_account = of_account.filter(|_| self.endpoint.kind.quota().is_some());

@@ -332,6 +332,7 @@ impl Publisher {
     }
 
     /// Counts a run. Only the session writes these counters, so that a plain store is enough. Returns the bytes.
+    #[inline]
     fn count(&mut self, endpoint: &Endpoint, run: &Run<'_>) -> usize {
         let bytes: usize = run.messages.iter().map(|message| message.body.len()).sum();
         self.in_messages += run.messages.len() as u64;
@@ -561,6 +562,7 @@ fn subject_rule(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> Subje
 }
 
 /// Returns true for replies that only servers create, unless the endpoint is one.
+#[inline]
 fn is_reserved_reply(endpoint: &Endpoint, reply: &[u8]) -> bool {
     is_reply_of_servers(reply) && !endpoint.kind.may_use_reserved()
 }

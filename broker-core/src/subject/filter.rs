@@ -44,6 +44,7 @@ impl SubjectFilter {
     }
 
     /// Returns the number of tokens; at least one.
+    #[inline]
     pub fn token_count(&self) -> usize {
         1 + memchr::memchr_iter(b'.', &self.0).count()
     }

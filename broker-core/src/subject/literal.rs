@@ -114,6 +114,7 @@ impl Subject {
     }
 
     /// Returns the subject as text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         // Both constructors ensure that this is UTF-8; the default is unreachable.
         std::str::from_utf8(self.as_ref()).unwrap_or_default()
@@ -129,6 +130,7 @@ impl Deref for Subject {
 }
 
 impl AsRef<[u8]> for Subject {
+    #[inline]
     fn as_ref(&self) -> &[u8] {
         match &self.0 {
             Text::Short { len, bytes } => &bytes[..usize::from(*len)],

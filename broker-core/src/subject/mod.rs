@@ -88,6 +88,7 @@ pub(crate) fn first_token(subject: &[u8]) -> &[u8] {
 /// Returns true if a pedantic client may publish to the subject.
 // NATS 2.14: IsValidLiteralSubject: no empty token, no token that is a wildcard. White space that the
 // parser accepted, such as a CR, is not checked.
+#[inline]
 pub(crate) fn is_valid_literal(subject: &[u8]) -> bool {
     tokens(subject).all(|token| !token.is_empty() && matches!(Token::of(token), Token::Literal(_)))
 }

@@ -90,12 +90,14 @@ impl Answers {
         self.shrink();
     }
 
+    #[inline]
     fn text_of(&self, waiting: Waiting) -> (&[u8], &[u8]) {
         let end = self.begin + waiting.length();
         let text = self.text.get(self.begin..end).unwrap_or_default();
         text.split_at_checked(waiting.reply_len as usize).unwrap_or_default()
     }
 
+    #[inline]
     fn pop(&mut self) {
         if let Some(first) = self.waiting.pop_front() {
             self.begin += first.length();

@@ -40,11 +40,13 @@ impl PendingAcks {
         self.live = 0;
     }
 
+    #[inline]
     pub(super) fn get(&self, sequence: u64) -> Option<&Pending> {
         let (entry, is_live) = &self.entries[self.locate(sequence).ok()?];
         is_live.then_some(entry)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, sequence: u64) -> Option<&mut Pending> {
         let at = self.locate(sequence).ok()?;
         let (entry, is_live) = &mut self.entries[at];

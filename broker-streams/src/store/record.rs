@@ -116,6 +116,7 @@ impl Header {
         HEADER + if self.has_expires() { 8 } else { 0 }
     }
 
+    #[inline]
     fn payload_start(&self) -> usize {
         self.subject_start() + self.subject + self.headers
     }
@@ -136,6 +137,7 @@ impl Header {
 }
 
 /// Returns the length of the record of a message or an entry.
+#[inline]
 pub(crate) fn length(record: &Record<'_>) -> usize {
     let expires = if record.expires == Time(0) { 0 } else { 8 };
     let unpadded = HEADER + expires + record.subject.len() + record.headers.len();

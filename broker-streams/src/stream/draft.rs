@@ -23,6 +23,7 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// Creates a draft of a message of a publisher; `headers` as it is to be stored.
+    #[inline]
     pub(super) fn new(message: &Incoming<'a>, headers: &'a [u8]) -> Self {
         let fields = Fields::read(headers);
         Self {
@@ -37,6 +38,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns the bytes of headers and payload.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.headers.len() + self.payload.len()
     }

@@ -8,6 +8,7 @@ use crate::config::{StreamConfig, Time};
 
 /// Returns when a message that another server has stored at `time` expires by its own time to live; `Time(0)` for never.
 // NATS 2.14: filestore.go recoverTTLState.
+#[inline]
 pub fn expiry_of(config: &StreamConfig, headers: &[u8], time: Time) -> Time {
     if !config.allow_message_ttl || headers.is_empty() {
         return Time::default();

@@ -93,6 +93,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns how the message replaces others.
+    #[inline]
     pub(super) fn rollup(&self) -> Rollup<'a> {
         match self.rollup.unwrap_or_default() {
             b"" => Rollup::None,
@@ -113,6 +114,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Returns the bytes after the first CRLF.
+#[inline]
 fn after_line(block: &[u8]) -> Option<&[u8]> {
     memmem::find(block, b"\r\n").map(|end| &block[end + 2..])
 }

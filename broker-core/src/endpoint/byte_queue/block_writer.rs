@@ -82,6 +82,7 @@ impl<'a> BlockWriter<'a> {
     }
 
     /// Counts the bytes appended to the open block.
+    #[inline]
     fn close_block(&mut self) {
         self.added += self.state.open.len() - self.from;
         self.from = self.state.open.len();

@@ -355,6 +355,7 @@ impl<E: Encoder> ByteQueue<E> {
     }
 
     /// Returns the reason why the queue takes no more deliveries, if it does not.
+    #[inline]
     pub fn ending(&self) -> Option<CloseReason> {
         // The flag spares the connection a lock each time its task runs.
         if !self.is_ending.load(Ordering::Acquire) {
@@ -404,6 +405,7 @@ impl<E: Encoder> ByteQueue<E> {
     }
 
     /// Returns the pieces and bytes that were never written because the byte queue was closed.
+    #[inline]
     pub(crate) fn left_behind(&self) -> (usize, usize) {
         self.state.lock().left_behind
     }

@@ -135,6 +135,7 @@ impl Head<'_> {
     }
 
     /// Appends everything behind the subject up to the line end.
+    #[inline]
     fn end(&self, out: &mut Vec<u8>, message: &Publish<'_>) {
         self.queues(out, message.reply);
         let reply = if self.queues.is_empty() { message.reply } else { b"" };

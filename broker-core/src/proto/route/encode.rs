@@ -97,6 +97,7 @@ fn interest(
     }
 }
 
+#[inline]
 fn end(out: &mut Vec<u8>, weight: Option<u32>) {
     if let Some(weight) = weight {
         out.push(b' ');

@@ -96,6 +96,7 @@ impl Undecided {
         }
     }
 
+    #[inline]
     fn deadline(&self) -> Option<Instant> {
         match &self.step {
             Step::Pending(_, deadline) | Step::Asked(_, deadline, _) => Some(*deadline),
@@ -112,6 +113,7 @@ impl Checking {
         self.undecided.as_ref().is_some_and(|undecided| undecided.is_computing())
     }
 
+    #[inline]
     fn deadline(&self) -> Option<Instant> {
         self.undecided.as_ref()?.deadline()
     }

@@ -91,6 +91,7 @@ impl Kind {
 }
 
 impl Texts {
+    #[inline]
     fn get(&self, text: Text) -> &[u8] {
         &self.bytes[text.at()..text.at() + text.len()]
     }
@@ -119,6 +120,7 @@ impl Subjects {
         self.by_text.find(spread(hash), same).copied()
     }
 
+    #[inline]
     fn hash(&self, text: &[u8]) -> u32 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(text);
@@ -145,6 +147,7 @@ impl Subjects {
         entry.text.kind() != Kind::None && self.texts.get(entry.text) == text
     }
 
+    #[inline]
     fn count_in(&mut self, id: SubjectId, sequence: u64) {
         let state = self.state(id);
         self.set(id, SubjectState { messages: state.messages + 1, last: sequence, ..state });

@@ -155,6 +155,7 @@ impl Chunk {
         }
     }
 
+    #[inline]
     fn take(&mut self, header: &Header) -> u64 {
         let counted = header.counted_bytes(StorageType::Memory);
         self.messages -= 1;
@@ -163,6 +164,7 @@ impl Chunk {
         counted
     }
 
+    #[inline]
     fn find(&self, sequence: u64) -> Option<(usize, Header)> {
         let mut at = self.marks.before(sequence);
         loop {
@@ -179,6 +181,7 @@ impl Chunk {
         Header::parse(bytes, bytes.len())
     }
 
+    #[inline]
     fn records(&self) -> impl Iterator<Item = (usize, Header)> + '_ {
         let with_header = |at| Some((at, self.header(at)?));
         std::iter::successors(with_header(0), move |(at, header)| with_header(at + header.length))
