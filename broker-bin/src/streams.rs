@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use broker_core::account::GLOBAL;
+use broker_core::sort::to_map;
 use broker_streams::config::limits::{AccountLimits, ServerLimits, TierLimits};
 use broker_streams::consumer::AckForm;
 use broker_streams::go::friendly_bytes;
@@ -86,9 +87,10 @@ impl Options {
     fn accounts_with_streams(&self) -> BTreeMap<String, Option<AccountLimits>> {
         let system = self.system_account.as_deref().unwrap_or("$SYS");
         let others = self.accounts.iter().filter(|(name, _)| *name != system);
-        let mut all: BTreeMap<String, Option<AccountLimits>> = others
-            .map(|(name, account)| (name.clone(), account.jetstream.as_ref().map(account_limits)))
-            .collect();
+        let mut all =
+            to_map(others.map(|(name, account)| {
+                (name.clone(), account.jetstream.as_ref().map(account_limits))
+            }));
         let is_alone = all.is_empty() && !self.is_in_operator_mode();
         let global = is_alone.then(AccountLimits::default);
         all.insert(GLOBAL.to_owned(), global);

@@ -2,6 +2,7 @@
 //! type of items, of which a program has dozens.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sorts as `slice::sort_by` does: equal items keep their order.
 pub fn sort_by<T>(items: &mut [T], mut compare: impl FnMut(&T, &T) -> Ordering) {
@@ -12,6 +13,20 @@ pub fn sort_by<T>(items: &mut [T], mut compare: impl FnMut(&T, &T) -> Ordering) 
 /// Sorts as `slice::sort_by_key` does: equal items keep their order.
 pub fn sort_by_key<T, K: Ord>(items: &mut [T], mut key: impl FnMut(&T) -> K) {
     sort_by(items, |one, other| key(one).cmp(&key(other)));
+}
+
+/// Collects a map by single insertions: `Iterator::collect` sorts the entries before, by an instance of the sort.
+pub fn to_map<K: Ord, V>(entries: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {
+    let mut map = BTreeMap::new();
+    map.extend(entries);
+    map
+}
+
+/// Collects a set, as [`to_map`] does a map.
+pub fn to_set<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let mut set = BTreeSet::new();
+    set.extend(items);
+    set
 }
 
 /// Returns the places of the items in their order.
@@ -53,7 +68,9 @@ mod tests {
             prop_assert_eq!(&sorted, &expected);
             sort_by(&mut sorted, |one, other| other.cmp(one));
             expected.sort_by(|one, other| other.cmp(one));
-            prop_assert_eq!(sorted, expected);
+            prop_assert_eq!(&sorted, &expected);
+            prop_assert_eq!(to_map(sorted.clone()), expected.iter().copied().collect());
+            prop_assert_eq!(to_set(sorted), expected.into_iter().collect());
         }
     }
 }

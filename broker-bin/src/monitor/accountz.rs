@@ -11,6 +11,7 @@ use broker_core::auth::jwt::{AccountClaims, Issue, Severity};
 #[cfg(feature = "jwt")]
 use broker_core::operator::LoadedAccount;
 use broker_core::snapshot::Account;
+use broker_core::sort::to_map;
 use serde::Serialize;
 
 use super::observer::Observer;
@@ -129,7 +130,7 @@ pub struct MapDest {
 
 impl MapDest {
     fn by_source(mappings: &[Mapping]) -> BTreeMap<String, Vec<Self>> {
-        mappings.iter().map(|one| (one.source.to_string(), Self::all_of(one))).collect()
+        to_map(mappings.iter().map(|one| (one.source.to_string(), Self::all_of(one))))
     }
 
     fn all_of(mapping: &Mapping) -> Vec<Self> {
@@ -235,7 +236,7 @@ impl AccountInfo {
             name_tag: named.cloned().unwrap_or(self.name_tag),
             tags: claims.nats.generic.tags.iter().map(ToString::to_string).collect(),
             validation_result_jwt: account.issues.into_iter().map(issue).collect(),
-            revoked_user: claims.nats.revocations.0.iter().map(revoked).collect(),
+            revoked_user: to_map(claims.nats.revocations.0.iter().map(revoked)),
             decoded_jwt: Some(claims),
             ..self
         }

@@ -11,6 +11,7 @@ use broker_core::auth::jwt::{
 };
 use broker_core::auth::nkey::{KeyKind, PublicKey};
 use broker_core::operator::{OperatorMode, Rules, Trust, TrustError};
+use broker_core::sort::to_set;
 use broker_core::{Broker, SubscribeError, WeakBroker};
 
 use super::account_source::operator_keys;
@@ -166,7 +167,7 @@ impl Options {
             return Err(OperatorError::PinnedAccount(key.clone()));
         }
         let pinned = self.resolver_pinned_accounts.iter().cloned();
-        Ok(Some(pinned.chain(system_account.map(str::to_owned)).collect()))
+        Ok(Some(to_set(pinned.chain(system_account.map(str::to_owned)))))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_core::limits::{MAX_COUNTED_SUBJECTS, MAX_PAYLOAD_CEILING_BYTES, WriteTimeout};
+use broker_core::sort::to_map;
 use broker_core::{Limits, SubjectFilter};
 use broker_net::{LameDuck, ServerOptions};
 
@@ -159,7 +160,7 @@ const FEATURE_FLAGS: [&str; 2] = ["js_ack_fc_v2", "js_raft_delete_range"];
 /// Returns nats-server's feature flags with their configured values.
 pub(crate) fn feature_flags(set: &BTreeMap<String, bool>) -> BTreeMap<String, bool> {
     let value = |name: &&str| set.get(*name).copied().unwrap_or_default();
-    FEATURE_FLAGS.iter().map(|name| ((*name).to_owned(), value(name))).collect()
+    to_map(FEATURE_FLAGS.iter().map(|name| ((*name).to_owned(), value(name))))
 }
 
 /// Returns the limit, or the maximum if it is negative.

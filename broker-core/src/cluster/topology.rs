@@ -14,6 +14,7 @@ use super::ticket::Stub;
 use crate::cluster::RouteDial;
 use crate::options::{ClusterOptions, CompressionMode, RouteAddress};
 use crate::proto::route::{GossipMode, RouteConnect, RouteInfo};
+use crate::sort::to_set;
 use crate::sync::Arc;
 
 mod dials;
@@ -118,7 +119,7 @@ impl Topology {
         let accounts = self.options.accounts.iter();
         let system = Some(system_account).filter(|_| self.options.has_system_route);
         let accounts = accounts.chain(system);
-        accounts.filter(|_| self.pool_size() > 0).cloned().collect()
+        to_set(accounts.filter(|_| self.pool_size() > 0).cloned())
     }
 
     /// Sets the address of the listener.
@@ -157,7 +158,7 @@ impl Topology {
     /// Returns the routes: the connections that are registered.
     pub(super) fn routes(&self) -> impl Iterator<Item = (RouteId, &Record)> {
         let pooled = self.remotes.values().flat_map(|remote| remote.pool.iter().flatten());
-        let ids: BTreeSet<RouteId> = pooled.chain(self.account_routes.values()).copied().collect();
+        let ids = to_set(pooled.chain(self.account_routes.values()).copied());
         ids.into_iter().filter_map(|id| Some((id, self.records.get(&id)?)))
     }
 

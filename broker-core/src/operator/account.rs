@@ -7,6 +7,7 @@ use super::{AccountError, Trust};
 use crate::auth::Permissions;
 use crate::auth::jwt::{AccountClaims, Severity, UserScope, decode_account};
 use crate::auth::nkey::PublicKey;
+use crate::sort::to_map;
 use crate::sync::Arc;
 
 /// The claims of an account that were checked.
@@ -35,8 +36,8 @@ impl AccountState {
 
     fn new(claims: AccountClaims, token: &str, trust: &Trust, now: i64) -> Self {
         let keys = claims.nats.signing_keys.0.iter();
-        let mut signers: BTreeMap<_, _> =
-            keys.map(|(key, scope)| (key.clone(), scope.clone().map(Arc::new))).collect();
+        let mut signers =
+            to_map(keys.map(|(key, scope)| (key.clone(), scope.clone().map(Arc::new))));
         if !trust.is_strict(&claims.issuer) {
             signers.insert(claims.subject.clone(), None);
         }

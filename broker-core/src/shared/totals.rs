@@ -7,6 +7,7 @@ use crate::endpoint::{AccountMembership, Endpoint, Kind};
 use crate::error::CloseReason;
 use crate::history::DepartedTotals;
 use crate::snapshot::{Account, Closed};
+use crate::sort::to_map;
 use crate::stats::{Stats, Traffic};
 use crate::sync::{Arc, Ordering};
 
@@ -60,33 +61,28 @@ impl Shared {
             .map(|endpoint| (endpoint.memberships(), endpoint))
             .collect();
         let DepartedTotals { departures, accounts: past } = self.history.lock().departed();
-        let mut accounts: BTreeMap<_, _> = self
-            .all_accounts()
-            .iter()
-            .map(|account| {
-                let past = past.get(&account.name).copied().unwrap_or_default();
-                let mut interest = account.interest.stats();
-                interest += past.interest;
-                let (exports, imports) = account.share_counts();
-                let snapshot = Account {
-                    name: Arc::clone(&account.name),
-                    is_system: account.is_system,
-                    connections: 0,
-                    traffic: past.traffic,
-                    route_traffic: past.route_traffic,
-                    interest,
-                    slow_consumers: past.slow_consumers,
-                    lost_reply_permissions: account.lost_replies.load(Ordering::Relaxed),
-                    exports,
-                    imports,
-                    mappings: account
-                        .interest
-                        .mappings()
-                        .map_or_else(Arc::default, |all| all.list()),
-                };
-                (Arc::clone(&account.name), snapshot)
-            })
-            .collect();
+        let all = self.all_accounts();
+        let accounts = all.iter().map(|account| {
+            let past = past.get(&account.name).copied().unwrap_or_default();
+            let mut interest = account.interest.stats();
+            interest += past.interest;
+            let (exports, imports) = account.share_counts();
+            let snapshot = Account {
+                name: Arc::clone(&account.name),
+                is_system: account.is_system,
+                connections: 0,
+                traffic: past.traffic,
+                route_traffic: past.route_traffic,
+                interest,
+                slow_consumers: past.slow_consumers,
+                lost_reply_permissions: account.lost_replies.load(Ordering::Relaxed),
+                exports,
+                imports,
+                mappings: account.interest.mappings().map_or_else(Arc::default, |all| all.list()),
+            };
+            (Arc::clone(&account.name), snapshot)
+        });
+        let mut accounts = to_map(accounts);
         let each = parties.iter().flat_map(|(memberships, endpoint)| {
             memberships.iter().map(move |membership| (membership, endpoint))
         });

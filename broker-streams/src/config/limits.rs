@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use broker_core::sort::to_map;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -92,8 +93,8 @@ impl AccountLimits {
             return flat.is_enabled().then(|| Self::flat(flat.into()));
         }
         let is_enabled = tiers.values().any(ClaimedLimits::is_enabled);
-        let tiers = tiers.into_iter().map(|(name, limits)| (name, limits.into())).collect();
-        is_enabled.then(|| Self::tiered(tiers))
+        let tiers = tiers.into_iter().map(|(name, limits)| (name, limits.into()));
+        is_enabled.then(|| Self::tiered(to_map(tiers)))
     }
 
     /// Returns the limits if there are no tiers.

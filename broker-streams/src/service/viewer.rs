@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use broker_core::endpoint::Scratch;
+use broker_core::sort::to_map;
 
 use super::account::Account;
 use super::accounts::Accounts;
@@ -162,15 +163,11 @@ impl Viewer {
     /// Returns whether each stream of an account is served, by name; `None` if the account may have no streams.
     pub fn health(&self, account: &str) -> Option<BTreeMap<String, StreamHealth>> {
         let (account, _) = self.find(account)?;
-        let mut health: BTreeMap<_, _> = account
-            .units()
-            .iter()
-            .map(|unit| {
-                let failure = unit.failure();
-                let health = failure.map_or(StreamHealth::Served, StreamHealth::WriteFailed);
-                (unit.config().name.clone(), health)
-            })
-            .collect();
+        let mut health = to_map(account.units().iter().map(|unit| {
+            let failure = unit.failure();
+            let health = failure.map_or(StreamHealth::Served, StreamHealth::WriteFailed);
+            (unit.config().name.clone(), health)
+        }));
         for name in account.unrecovered() {
             health.entry(name).or_insert(StreamHealth::NotRecovered);
         }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use broker_core::sort::to_map;
 use broker_core::{go_json, header_block};
 use serde::{Deserialize, Serialize};
 
@@ -121,10 +122,10 @@ fn read_sources(json: &[u8]) -> Option<Sources> {
     type Nullable<T> = BTreeMap<String, Option<T>>;
     let sources: Option<Nullable<Nullable<String>>> = serde_json::from_slice(json).ok()?;
     let counts = |counts: Nullable<String>| -> Counts {
-        counts.into_iter().map(|(subject, count)| (subject, count.unwrap_or_default())).collect()
+        to_map(counts.into_iter().map(|(subject, count)| (subject, count.unwrap_or_default())))
     };
     let sources = sources.unwrap_or_default().into_iter();
-    Some(sources.map(|(name, of)| (name, of.map(counts).unwrap_or_default())).collect())
+    Some(to_map(sources.map(|(name, of)| (name, of.map(counts).unwrap_or_default()))))
 }
 
 /// Replaces the value of a field where it is, or adds the field as the last.

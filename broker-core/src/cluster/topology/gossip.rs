@@ -1,11 +1,10 @@
 //! Gossip: reports of servers to each other about third ones.
 
-use std::collections::BTreeMap;
-
 use super::{Effect, GossipMode, RouteAddress, RouteId, RouteInfo, Topology};
 use crate::cluster::RouteDial;
 use crate::cluster::ticket::{Stub, Ticket};
 use crate::limits::REPORTED_DIALS;
+use crate::sort::to_map;
 use crate::sync::Arc;
 
 impl Topology {
@@ -122,12 +121,12 @@ impl Topology {
     /// Returns one route to each other server than the described one; that of the same account if there is one.
     fn hearers(&self, info: &RouteInfo) -> Vec<RouteId> {
         let is_of_account = !info.route_account.is_empty();
-        let of_account: BTreeMap<&String, &RouteId> = self
+        let of_account = self
             .account_routes
             .iter()
             .filter(|((account, _), _)| is_of_account && **account == *info.route_account)
-            .map(|((_, remote_id), id)| (remote_id, id))
-            .collect();
+            .map(|((_, remote_id), id)| (remote_id, id));
+        let of_account = to_map(of_account);
         let pooled = self.remotes.iter().filter_map(|(remote_id, remote)| {
             let id =
                 remote.pool.iter().flatten().next().filter(|_| !of_account.contains_key(remote_id));
