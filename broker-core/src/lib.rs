@@ -142,6 +142,8 @@ mod server_info;
 pub mod session;
 mod shared;
 pub mod snapshot;
+// For the crates above this one.
+#[doc(hidden)]
 pub mod sort;
 pub mod stats;
 pub mod subject;
