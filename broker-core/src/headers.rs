@@ -167,6 +167,19 @@ impl HeaderMap {
             Form::Fields(fields) => fields.encode(out),
         }
     }
+
+    /// Returns the length of the block, and the block with a payload behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encode`].
+    pub(crate) fn join(&self, payload: &[u8]) -> Result<(usize, Bytes), InvalidHeader> {
+        let mut block = Vec::new();
+        self.encode(&mut block)?;
+        let len = block.len();
+        block.extend_from_slice(payload);
+        Ok((len, Bytes::from(block)))
+    }
 }
 
 impl Fields {

@@ -160,7 +160,7 @@ impl<S: Interested> MatchCache<S> {
 
     /// Returns the matches of `subject`, or of the subject that it is mapped to. Calls `judge` with that
     /// subject if it is not cached. `prefetched` is the result of [`Self::prefetch`] for it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look_up(
         &mut self,
         interest: &Interest<S>,
@@ -175,13 +175,14 @@ impl<S: Interested> MatchCache<S> {
     }
 
     /// Returns true if the entry at that position is for `subject` and up to date.
-    #[inline]
+    #[inline(always)]
     fn is_at(&self, at: usize, interest: &Interest<S>, subject: &[u8]) -> bool {
         self.entries.get(at).is_some_and(|entry| {
             entry.subject.bytes() == subject && interest.is_current(entry.generation)
         })
     }
 
+    #[inline(never)]
     fn look_up_other(
         &mut self,
         interest: &Interest<S>,

@@ -64,6 +64,12 @@ impl<S> Default for More<S> {
 }
 
 impl<S: Interested> Matches<S> {
+    /// Returns true if there are only plain subscriptions, of different owners.
+    #[inline(always)]
+    pub(crate) fn are_plain(&self) -> bool {
+        self.more.is_none()
+    }
+
     /// Returns the queue groups.
     #[inline]
     pub(crate) fn groups(&self) -> &[Vec<Arc<S>>] {

@@ -69,6 +69,22 @@ pub(super) fn deliver_to_local<'a>(
     }
 }
 
+/// As [`deliver_to_local`], for matches that are only plain subscriptions of different owners, as most are.
+#[inline(always)]
+pub(super) fn deliver_to_all_plain<'a>(
+    account: &Account,
+    from: Sender,
+    run: &Run<'a>,
+    matches: &Matches<Subscription>,
+    scratch: &mut Scratch,
+    mut no_responders: impl FnMut(&Publish<'a>, &mut Scratch),
+) {
+    let delivered = deliver_to_plain(account, from, run, matches, scratch);
+    for message in &run.messages[delivered..] {
+        no_responders(message, scratch);
+    }
+}
+
 /// The messages of a run, by their places, that no member of a queue group has taken. Usually there are none.
 pub(super) type Left = SmallVec<[usize; 4]>;
 
@@ -140,6 +156,7 @@ pub(super) fn distribute(
 }
 
 /// Returns the number of messages, from the first on, that at least one receiver took.
+#[inline(always)]
 pub(super) fn deliver_to_plain(
     account: &Account,
     from: Sender,
@@ -150,7 +167,7 @@ pub(super) fn deliver_to_plain(
     let mut delivered = 0;
     for subscription in &matches.plain {
         if is_eligible(subscription, from, run.subject) {
-            delivered = delivered.max(deliver_to(account, subscription, run, false, scratch));
+            delivered = delivered.max(deliver_here(account, subscription, run, false, scratch));
         }
     }
     delivered
@@ -189,7 +206,7 @@ pub(super) fn group_from<'g>(
     after.iter().chain(before)
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn is_eligible(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
     let endpoint = &*subscription.endpoint;
     (endpoint.id != from.id || from.echo)
@@ -198,6 +215,7 @@ pub(crate) fn is_eligible(subscription: &Subscription, from: Sender, subject: &[
 
 /// Returns true if a subscription that is filtered, or a shadow of another account's, gets a message.
 #[cold]
+#[inline(never)]
 fn may_get(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
     let endpoint = &*subscription.endpoint;
     let may_get = |subject: &[u8]| endpoint.may_get(subject, subscription.queue());
@@ -215,7 +233,20 @@ fn may_get(subscription: &Subscription, from: Sender, subject: &[u8]) -> bool {
     }
 }
 
+#[inline(never)]
 pub(super) fn deliver_to(
+    account: &Account,
+    subscription: &Arc<Subscription>,
+    run: &Run<'_>,
+    may_refuse: bool,
+    scratch: &mut Scratch,
+) -> usize {
+    deliver_here(account, subscription, run, may_refuse, scratch)
+}
+
+/// As [`deliver_to`], compiled into its caller.
+#[inline(always)]
+fn deliver_here(
     account: &Account,
     subscription: &Arc<Subscription>,
     run: &Run<'_>,
@@ -231,14 +262,25 @@ pub(super) fn deliver_to(
         end_at_home(subscription);
     }
     if endpoint.tracks_replies() {
-        let requests = run.messages[..accepted.count].iter().filter(|one| !one.reply.is_empty());
-        let lost: u64 = requests.map(|one| endpoint.note_reply(one.reply, scratch.now())).sum();
-        if lost > 0 {
-            account.lost_replies.fetch_add(lost, Ordering::Relaxed);
-        }
+        note_replies(account, endpoint, &run.messages[..accepted.count], scratch);
     }
     schedule_flush(endpoint, accepted, scratch);
     accepted.count
+}
+
+/// Allows a receiver to answer the requests among the messages that it has got.
+#[inline(never)]
+fn note_replies(
+    account: &Account,
+    endpoint: &Endpoint,
+    messages: &[Publish<'_>],
+    scratch: &mut Scratch,
+) {
+    let requests = messages.iter().filter(|one| !one.reply.is_empty());
+    let lost: u64 = requests.map(|one| endpoint.note_reply(one.reply, scratch.now())).sum();
+    if lost > 0 {
+        account.lost_replies.fetch_add(lost, Ordering::Relaxed);
+    }
 }
 
 /// Delivers to the subscription of which this one is a shadow, which belongs to an account that imports the stream.
@@ -270,6 +312,8 @@ pub(crate) fn end(account: &Account, subscription: &Arc<Subscription>) {
 
 /// Ends a subscription that has had its last message, in the account whose interest contains it, which may
 /// differ from the account of the message.
+#[cold]
+#[inline(never)]
 fn end_at_home(subscription: &Arc<Subscription>) {
     // Looked up before it ends: a session that has left its account ends its subscriptions itself.
     let home = subscription.endpoint.membership_in(subscription.slot());
@@ -280,8 +324,16 @@ fn end_at_home(subscription: &Arc<Subscription>) {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn schedule_flush(endpoint: &Arc<Endpoint>, accepted: Accepted, scratch: &mut Scratch) {
+    // A queue inside the process whose reader does not wait needs nothing.
+    if accepted.must_flush || accepted.asks_patience || accepted.added_bytes > 0 {
+        schedule(endpoint, accepted, scratch);
+    }
+}
+
+#[inline(never)]
+fn schedule(endpoint: &Arc<Endpoint>, accepted: Accepted, scratch: &mut Scratch) {
     if accepted.must_flush {
         scratch.touched.push(Arc::clone(endpoint));
     }

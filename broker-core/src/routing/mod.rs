@@ -22,13 +22,13 @@ use crate::endpoint::{Run, Scratch, Sender, Subscription};
 use crate::interest::Matches;
 use crate::proto::Publish;
 use crate::random::Random;
-use deliver::deliver_to_local;
 pub(crate) use deliver::is_eligible;
+use deliver::{deliver_to_all_plain, deliver_to_local};
 use peers::{accepts, deliver_with_peers};
 use traced::deliver_all;
 
 /// Delivers a run and calls `no_responders` with each message that reached no receiver.
-#[inline]
+#[inline(always)]
 pub(crate) fn deliver<'a>(
     account: &Account,
     from: Sender,
@@ -50,10 +50,15 @@ pub(crate) fn deliver<'a>(
             no_responders,
         );
     }
-    deliver_run(account, from, run, matches, random, scratch, no_responders);
+    if matches.are_plain() {
+        deliver_to_all_plain(account, from, run, matches, scratch, no_responders);
+    } else {
+        deliver_run(account, from, run, matches, random, scratch, no_responders);
+    }
 }
 
 /// As [`deliver()`], without a probe.
+#[inline(never)]
 fn deliver_run<'a>(
     account: &Account,
     from: Sender,

@@ -68,19 +68,26 @@ impl InsidePublisher {
     }
 
     /// Follows changes of the options.
-    #[inline]
+    #[inline(always)]
     fn follow(&mut self, shared: &Shared, member: &Member) {
         // The version is read first: it is incremented after the options are stored.
         let version = shared.version();
         if version != self.version {
-            let of_broker = shared.options.load().limits.max_payload_bytes;
-            self.max_payload_bytes = member.max_payload_bytes(of_broker);
-            self.version = version;
+            self.load_options(version, shared, member);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_options(&mut self, version: u64, shared: &Shared, member: &Member) {
+        let of_broker = shared.options.load().limits.max_payload_bytes;
+        self.max_payload_bytes = member.max_payload_bytes(of_broker);
+        self.version = version;
     }
 
     /// Publishes a message. Calls `no_responders` if it has a reply subject and reached no receiver. The caller
     /// flushes.
+    #[inline(always)]
     pub(super) fn publish(
         &mut self,
         shared: &Shared,
@@ -112,7 +119,7 @@ impl InsidePublisher {
         };
         let mut observer = Observer { denied: false, no_responders };
         if message.header_len.is_none() {
-            self.publisher.publish(member, &run, &mut observer, scratch);
+            self.publisher.publish_here(member, &run, &mut observer, scratch);
         } else if let Some(destination) =
             publish_traced(&mut self.publisher, member, &run, &mut observer, scratch)
         {

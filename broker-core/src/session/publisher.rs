@@ -117,16 +117,23 @@ impl Publisher {
         observer: &mut impl PublishObserver,
         scratch: &mut Scratch,
     ) {
+        self.publish_here(member, run, observer, scratch);
+    }
+
+    /// As [`Self::publish`], compiled into the caller: for a run of one message, whose number the caller knows.
+    #[inline(always)]
+    pub(super) fn publish_here(
+        &mut self,
+        member: &Member,
+        run: &Run<'_>,
+        observer: &mut impl PublishObserver,
+        scratch: &mut Scratch,
+    ) {
         let Member { account, endpoint, .. } = member;
         let bytes = self.count(endpoint, run);
         let counting = &mut self.counting;
         let random = &mut self.random;
-        let cache = self.cache.get_or_insert_with(|| {
-            let counts = endpoint.counted_look_ups.get_or_init(Arc::default);
-            let hasher = account.interest.hasher();
-            let cache = MatchCache::new(hasher, random.next_u64(), Arc::clone(counts));
-            Box::new(cache.with_mappings(endpoint.kind.is_mapped()))
-        });
+        let cache = self.cache.get_or_insert_with(|| new_cache(account, endpoint, random));
         let known = cache.look_up(&account.interest, run.subject, run.prefetched, |subject| {
             counting.judge(endpoint.permissions.load().as_ref(), subject)
         });
@@ -332,7 +339,7 @@ impl Publisher {
     }
 
     /// Counts a run. Only the session writes these counters, so that a plain store is enough. Returns the bytes.
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, endpoint: &Endpoint, run: &Run<'_>) -> usize {
         let bytes: usize = run.messages.iter().map(|message| message.body.len()).sum();
         self.in_messages += run.messages.len() as u64;
@@ -341,6 +348,19 @@ impl Publisher {
         endpoint.in_bytes.store(self.in_bytes, Ordering::Relaxed);
         bytes
     }
+}
+
+#[cold]
+#[inline(never)]
+fn new_cache(
+    account: &Account,
+    endpoint: &Endpoint,
+    random: &mut Random,
+) -> Box<MatchCache<Subscription>> {
+    let counts = endpoint.counted_look_ups.get_or_init(Arc::default);
+    let hasher = account.interest.hasher();
+    let cache = MatchCache::new(hasher, random.next_u64(), Arc::clone(counts));
+    Box::new(cache.with_mappings(endpoint.kind.is_mapped()))
 }
 
 /// Delivers the messages of a run from another server one by one: clients may see other subjects than that of the run.
@@ -416,8 +436,23 @@ impl Pass<'_> {
                 }
             };
             deliver_known(member, run, known.matches, random, services, scratch, unanswered);
-            return;
+        } else {
+            let pass = Self { member, counting, known, bytes, services };
+            pass.publish_each(run, random, observer, scratch);
         }
+    }
+
+    /// Delivers those of the messages that may pass, one by one.
+    #[inline(never)]
+    fn publish_each(
+        self,
+        run: &Run<'_>,
+        random: &mut Random,
+        observer: &mut (impl PublishObserver + ?Sized),
+        scratch: &mut Scratch,
+    ) {
+        let Self { member, counting, known, services, .. } = self;
+        let Member { account, endpoint, .. } = member;
         let is_told = subject_rule(account, endpoint, run.subject) == SubjectRule::Api;
         let _sending = is_told.then(|| Sending::begin(endpoint.id));
         for message in run.messages {
@@ -470,7 +505,7 @@ fn report_latency(member: &Member, subject: &[u8]) {
 
 /// Delivers permitted messages to subscriptions, and to services of other accounts. Calls `no_responders` with each
 /// message that reached no receiver.
-#[inline]
+#[inline(always)]
 fn deliver_known<'a>(
     member: &Member,
     run: &Run<'a>,
@@ -547,8 +582,18 @@ fn is_reserved_subject(account: &Account, endpoint: &Endpoint, subject: &[u8]) -
 }
 
 /// Returns the special rule for a subject, if there is one. Servers may use all subjects.
+#[inline(always)]
 fn subject_rule(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> SubjectRule {
-    if !matches!(subject.first(), Some(b'_' | b'$')) || endpoint.kind.may_use_reserved() {
+    if matches!(subject.first(), Some(b'_' | b'$')) {
+        special_rule(account, endpoint, subject)
+    } else {
+        SubjectRule::Plain
+    }
+}
+
+#[inline(never)]
+fn special_rule(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> SubjectRule {
+    if endpoint.kind.may_use_reserved() {
         SubjectRule::Plain
     } else if subject.starts_with(b"$SYS.") {
         rule(subject, account.is_system)

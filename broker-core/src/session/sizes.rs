@@ -9,19 +9,23 @@ pub(super) struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { text: [b' '; 41], begin: 41, of: (None, usize::MAX) }
+        let mut text = [b' '; 41];
+        text[40] = b'0';
+        Self { text, begin: 40, of: (None, 0) }
     }
 }
 
 impl Sizes {
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(&mut self, header_len: Option<usize>, len: usize) -> &[u8] {
-        if self.of != (header_len, len) || self.begin == self.text.len() {
+        if self.of != (header_len, len) {
             self.write(header_len, len);
         }
         &self.text[self.begin..]
     }
 
+    #[cold]
+    #[inline(never)]
     fn write(&mut self, header_len: Option<usize>, len: usize) {
         self.of = (header_len, len);
         self.begin = self.digits(self.text.len(), len);

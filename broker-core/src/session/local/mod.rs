@@ -56,7 +56,7 @@ impl Client {
     where
         S: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(&parse(subject)?, None, None, payload)
+        self.session.publish(&parse(subject)?, None, None, &payload)
     }
 
     /// Publishes a message with a reply subject.
@@ -74,7 +74,7 @@ impl Client {
         S: TryInto<Subject, Error: Into<SubjectError>>,
         R: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(&parse(subject)?, Some(&parse(reply)?), None, payload)
+        self.session.publish(&parse(subject)?, Some(&parse(reply)?), None, &payload)
     }
 
     /// Publishes a message with headers.
@@ -91,7 +91,7 @@ impl Client {
     where
         S: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(&parse(subject)?, None, Some(&headers), payload)
+        self.session.publish(&parse(subject)?, None, Some(&headers), &payload)
     }
 
     /// Publishes a message with headers and a reply subject.
@@ -110,7 +110,7 @@ impl Client {
         S: TryInto<Subject, Error: Into<SubjectError>>,
         R: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(&parse(subject)?, Some(&parse(reply)?), Some(&headers), payload)
+        self.session.publish(&parse(subject)?, Some(&parse(reply)?), Some(&headers), &payload)
     }
 
     /// Publishes a raw message, which is the cheapest way for one message. For many see [`Self::batch`].
@@ -197,7 +197,7 @@ impl Client {
         let answer = match self.session.inbox()? {
             Some(inbox) => {
                 let (request, reply) = Request::begin(&self.session, inbox)?;
-                self.session.publish(&subject, Some(&reply), headers.as_ref(), payload)?;
+                self.session.publish(&subject, Some(&reply), headers.as_ref(), &payload)?;
                 request.answer().await
             }
             None => self.ask_by_itself(&subject, headers.as_ref(), payload).await?,
@@ -220,7 +220,7 @@ impl Client {
         let inbox = parse(self.new_inbox())?;
         let mut answers = self.subscribe(&inbox).await?;
         answers.unsubscribe_after(1);
-        self.session.publish(subject, Some(&inbox), headers, payload)?;
+        self.session.publish(subject, Some(&inbox), headers, &payload)?;
         Ok(answers.next().await)
     }
 

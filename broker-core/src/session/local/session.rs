@@ -53,25 +53,21 @@ impl LocalSession {
         subject: &Subject,
         reply: Option<&Subject>,
         headers: Option<&HeaderMap>,
-        payload: Bytes,
+        payload: &Bytes,
     ) -> Result<(), PublishError> {
-        let (header_len, body) = match headers.filter(|headers| !headers.is_empty()) {
+        let headers = headers.filter(|headers| !headers.is_empty());
+        let joined = headers.map(|headers| headers.join(payload)).transpose()?;
+        let (header_len, body) = match &joined {
             None => (None, payload),
-            Some(headers) => {
-                let mut block = Vec::new();
-                headers.encode(&mut block)?;
-                let len = block.len();
-                block.extend_from_slice(&payload);
-                (Some(len), Bytes::from(block))
-            }
+            Some((header_len, body)) => (Some(*header_len), body),
         };
         self.publish_one(&Outgoing {
             subject: subject.as_ref(),
             parsed: Some(subject),
             reply: reply.map(AsRef::as_ref).unwrap_or_default(),
             header_len,
-            body: &body,
-            shared: Some(&body),
+            body,
+            shared: Some(body),
         })
     }
 
@@ -92,7 +88,6 @@ impl LocalSession {
         })
     }
 
-    #[inline]
     fn publish_one(&self, message: &Outgoing<'_>) -> Result<(), PublishError> {
         self.publish_all(|publisher, unanswered, scratch| {
             let no_responders = |subject: &[u8], message: &Publish<'_>, _: &mut Scratch| {
@@ -104,7 +99,7 @@ impl LocalSession {
 
     /// Lets `publish` publish, and flushes once. The replies to requests without responders are collected in a
     /// list, because a task that waits for them may publish in its turn.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish_all<R>(
         &self,
         publish: impl FnOnce(&mut InsidePublisher, &mut Vec<(u64, Message)>, &mut Scratch) -> R,
@@ -112,19 +107,16 @@ impl LocalSession {
         let mut unanswered = Vec::new();
         let mut publish_state = self.publish_state.lock();
         let PublishState { publisher, scratch } = &mut *publish_state;
-        let mut scratch = scratch.take().unwrap_or_default();
-        scratch.start_by(&self.shared.clock);
-        let published = publish(publisher, &mut unanswered, &mut scratch);
-        if scratch.has_flushed() {
-            publish_state.scratch = Some(scratch);
-            drop(publish_state);
-        } else {
-            drop(publish_state);
-            flush_touched(&mut scratch);
-            self.publish_state.lock().scratch = Some(scratch);
+        let lent = scratch.get_or_insert_default();
+        lent.start_by(&self.shared.clock);
+        let published = publish(publisher, &mut unanswered, lent);
+        let unflushed = if lent.has_flushed() { None } else { scratch.take() };
+        drop(publish_state);
+        if let Some(scratch) = unflushed {
+            self.flush(scratch);
         }
-        for (sid, answer) in unanswered {
-            self.local_queues.put(sid, answer);
+        if !unanswered.is_empty() {
+            self.put_all(unanswered);
         }
         if self.shared.queues.memory.excess_bytes() > 0 {
             self.shared.guard_total(&self.shared.options.load().limits);
@@ -132,7 +124,24 @@ impl LocalSession {
         published
     }
 
+    /// Wakes the receivers of a call, while no lock is held.
+    #[inline(never)]
+    fn flush(&self, mut scratch: Box<Scratch>) {
+        flush_touched(&mut scratch);
+        self.publish_state.lock().scratch = Some(scratch);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_all(&self, answers: Vec<(u64, Message)>) {
+        for (sid, answer) in answers {
+            self.local_queues.put(sid, answer);
+        }
+    }
+
     /// Returns the reply to a request without responders, and the queue for it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn no_responders(
         &self,
         subject: &[u8],
