@@ -237,6 +237,18 @@ fn messages_taken_by_a_reader_do_not_count_and_are_few() {
 }
 
 #[test]
+fn a_look_at_an_empty_queue_does_not_replace_the_task_that_waits() {
+    let client = broker().client();
+    let mut received = block_on(client.subscribe("a")).unwrap();
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(Arc::clone(&flag));
+    assert!(pin!(received.next()).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(received.try_next().is_none());
+    block_on(client.publish("a", "x".into())).unwrap();
+    assert!(flag.0.load(Ordering::SeqCst), "its task is woken");
+}
+
+#[test]
 fn a_batch_is_published_in_order_and_at_once() {
     let mut world = World::new();
     let client = world.broker.client();

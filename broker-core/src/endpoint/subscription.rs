@@ -223,6 +223,12 @@ impl Subscription {
         &text[queue_end..]
     }
 
+    /// Returns a sid of `N` bytes, as all those inside the process have.
+    #[inline]
+    pub(crate) fn sid_of<const N: usize>(&self) -> Option<&[u8; N]> {
+        self.text.parts().0.last_chunk()
+    }
+
     /// Counts up to `count` messages as delivered, as many as the maximum allows. The caller holds the lock of the
     /// endpoint's queue.
     #[inline]

@@ -18,7 +18,7 @@ use crate::limits::{LOCAL_QUEUE_MESSAGES, LOCAL_TAKEN_MESSAGES};
 use crate::message::Message;
 use crate::proto::Publish;
 use crate::subject::Subject;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::trace::Trace;
 use requests::Requests;
 
@@ -90,14 +90,27 @@ impl LocalQueue {
         if self.has_room() || self.is_over { std::mem::take(&mut self.writers) } else { Vec::new() }
     }
 
-    /// Moves the messages that its reader takes at once to `taken`, which is empty.
+    /// Moves the messages that its reader takes together with the one before them to `taken`, which is empty.
     fn move_to(&mut self, taken: &mut VecDeque<Message>) {
-        let most = LOCAL_TAKEN_MESSAGES.min(self.capacity / LOCAL_TAKEN_MESSAGES).max(1);
+        let most = LOCAL_TAKEN_MESSAGES.min(self.capacity / LOCAL_TAKEN_MESSAGES).max(1) - 1;
         if self.messages.len() <= most && self.messages.capacity() <= 2 * LOCAL_TAKEN_MESSAGES {
             std::mem::swap(&mut self.messages, taken);
         } else {
             taken.extend(self.messages.drain(..most.min(self.messages.len())));
         }
+    }
+
+    /// Notes the reader, unless the queue has ended.
+    #[inline(never)]
+    fn wait(&mut self, is_closed: bool, cx: &Context<'_>) -> Poll<Option<Message>> {
+        if self.is_over || is_closed {
+            return Poll::Ready(None);
+        }
+        match &mut self.reader {
+            Some(reader) if reader.will_wake(cx.waker()) => {}
+            reader => *reader = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 
@@ -169,7 +182,7 @@ impl LocalQueues {
 
     /// Returns the next message of a queue, and moves those behind it to `taken`, which is empty. Moved messages no
     /// longer count as waiting in the queue.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_next(
         &self,
         sid: u64,
@@ -180,22 +193,45 @@ impl LocalQueues {
         let is_closed = state.is_closed;
         let Some(local_queue) = state.get_mut(sid) else { return Poll::Ready(None) };
         if local_queue.messages.is_empty() {
-            if local_queue.is_over || is_closed {
-                return Poll::Ready(None);
-            }
-            match &mut local_queue.reader {
-                Some(reader) if reader.will_wake(cx.waker()) => {}
-                reader => *reader = Some(cx.waker().clone()),
-            }
-            return Poll::Pending;
+            return local_queue.wait(is_closed, cx);
         }
+        Poll::Ready(Self::take_from(state, sid, taken))
+    }
+
+    /// As [`Self::poll_next`], without a task that waits.
+    #[inline(always)]
+    pub(crate) fn take_next(&self, sid: u64, taken: &mut VecDeque<Message>) -> Option<Message> {
+        Self::take_from(self.state.lock(), sid, taken)
+    }
+
+    /// Takes the only message of a queue, or several.
+    #[inline(always)]
+    fn take_from(
+        mut state: MutexGuard<'_, State>,
+        sid: u64,
+        taken: &mut VecDeque<Message>,
+    ) -> Option<Message> {
+        let local_queue = state.get_mut(sid)?;
+        if local_queue.messages.len() == 1 && local_queue.writers.is_empty() {
+            return local_queue.messages.pop_front();
+        }
+        Self::take_several(state, sid, taken)
+    }
+
+    /// Returns the first message, and moves those behind it to `taken`. Wakes publishers that wait for room.
+    #[inline(never)]
+    fn take_several(
+        mut state: MutexGuard<'_, State>,
+        sid: u64,
+        taken: &mut VecDeque<Message>,
+    ) -> Option<Message> {
+        let local_queue = state.get_mut(sid)?;
+        let message = local_queue.messages.pop_front()?;
         local_queue.move_to(taken);
-        if !local_queue.writers.is_empty() {
-            let writers = local_queue.take_writers();
-            drop(state);
-            wake_all(writers);
-        }
-        Poll::Ready(taken.pop_front())
+        let writers = local_queue.take_writers();
+        drop(state);
+        wake_all(writers);
+        Some(message)
     }
 
     pub(crate) fn dropped(&self, sid: u64) -> u64 {
@@ -254,8 +290,7 @@ fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
 /// of the client's subscription in the lower one.
 #[inline]
 pub(crate) fn sid_number(subscription: &Subscription) -> u64 {
-    let sid = subscription.sid().try_into().unwrap_or_default();
-    u64::from_le_bytes(sid)
+    u64::from_le_bytes(subscription.sid_of().copied().unwrap_or_default())
 }
 
 impl Destination for LocalQueues {
@@ -279,13 +314,21 @@ impl Destination for LocalQueues {
         let reader = if local_queue.is_inbox {
             state.counts.answer(&mut state.requests, &run.messages[..admitted.count], run)
         } else {
-            let taken = admitted.count.min(room);
-            let lost = (admitted.count - taken) as u64;
-            local_queue.dropped += lost;
-            state.counts.dropped += lost;
             local_queue.is_over |= admitted.is_last;
-            state.counts.add(&run.messages[..taken]);
-            local_queue.push(&run.messages[..taken], run);
+            match run.messages {
+                [message] if admitted.count == 1 && room > 0 => {
+                    state.counts.add(message);
+                    local_queue.push_one(message, run);
+                }
+                _ => {
+                    let taken = admitted.count.min(room);
+                    let lost = (admitted.count - taken) as u64;
+                    local_queue.dropped += lost;
+                    state.counts.dropped += lost;
+                    run.messages[..taken].iter().for_each(|message| state.counts.add(message));
+                    local_queue.push(&run.messages[..taken], run);
+                }
+            }
             local_queue.reader.take()
         };
         let mut must_flush = false;
@@ -385,29 +428,41 @@ impl Destination for LocalQueues {
 }
 
 impl LocalQueue {
-    fn push(&mut self, messages: &[Publish<'_>], run: &Run<'_>) {
-        match (messages, run.parsed) {
-            ([], _) => {}
-            ([message], Some(subject)) => self.messages.push_back(owned(subject, message, run)),
-            (messages, parsed) => {
-                let subject =
-                    parsed.cloned().unwrap_or_else(|| Subject::from_wire(run.shown_subject()));
-                self.messages.extend(messages.iter().map(|message| owned(&subject, message, run)));
-            }
+    /// Adds one message. Most are published by themselves, by a client that has the parsed subject.
+    #[inline(always)]
+    fn push_one(&mut self, message: &Publish<'_>, run: &Run<'_>) {
+        match run.parsed {
+            Some(subject) => self.messages.push_back(owned(subject.clone(), message, run)),
+            None => self.push(std::slice::from_ref(message), run),
         }
+    }
+
+    #[inline(never)]
+    fn push(&mut self, messages: &[Publish<'_>], run: &Run<'_>) {
+        if messages.is_empty() {
+            return;
+        }
+        let subject = subject_of(run);
+        let owned = messages.iter().map(|message| owned(subject.clone(), message, run));
+        self.messages.extend(owned);
     }
 }
 
+/// Returns the subject that readers see.
+fn subject_of(run: &Run<'_>) -> Subject {
+    run.parsed.cloned().unwrap_or_else(|| Subject::from_wire(run.shown_subject()))
+}
+
 impl OutCounts {
-    fn add(&mut self, messages: &[Publish<'_>]) {
-        self.messages += messages.len() as u64;
-        for message in messages {
-            self.bytes += message.body.len() as u64;
-        }
+    #[inline]
+    fn add(&mut self, message: &Publish<'_>) {
+        self.messages += 1;
+        self.bytes += message.body.len() as u64;
     }
 
     /// Answers a request with the first of these messages if it waits for an answer; others are dropped. Returns the
     /// waker of the waiting task.
+    #[inline(never)]
     fn answer(
         &mut self,
         requests: &mut Requests,
@@ -416,29 +471,39 @@ impl OutCounts {
     ) -> Option<Waker> {
         let message = messages.first()?;
         let token = Token::read(run.subject).filter(|token| requests.wants(*token))?;
-        self.add(std::slice::from_ref(message));
-        let subject = run.parsed.cloned();
-        let subject = subject.unwrap_or_else(|| Subject::from_wire(run.shown_subject()));
-        requests.answer(token, owned(&subject, message, run))
+        self.add(message);
+        requests.answer(token, owned(subject_of(run), message, run))
     }
 }
 
-fn owned(subject: &Subject, message: &Publish<'_>, run: &Run<'_>) -> Message {
+#[inline(always)]
+fn owned(subject: Subject, message: &Publish<'_>, run: &Run<'_>) -> Message {
     let reply = match message.reply {
         [] => None,
         reply => Some(Subject::from_wire(reply)),
     };
-    let body = match run.shared {
+    let mut payload = match run.shared {
         Some(shared) if shared.len() == message.body.len() => shared.clone(),
-        Some(shared) => shared.slice_ref(message.body),
-        None => Bytes::copy_from_slice(message.body),
+        shared => part_of(shared, message.body),
     };
-    let (headers, payload) = if message.has_headers() {
-        let mut body = body;
-        let block = body.split_to(message.headers().len());
-        (HeaderMap::from_block(block), body)
-    } else {
-        (None, body)
-    };
-    Message { subject: subject.clone(), reply, headers, payload }
+    let mut headers = None;
+    if message.has_headers() {
+        headers = split_headers(&mut payload, message.headers().len());
+    }
+    Message { subject, reply, headers, payload }
+}
+
+/// Returns a body that is not all of the shared memory, or not in shared memory.
+#[inline]
+fn part_of(shared: Option<&Bytes>, body: &[u8]) -> Bytes {
+    let Some(shared) = shared else { return Bytes::copy_from_slice(body) };
+    let begin = body.as_ptr().addr().wrapping_sub(shared.as_ptr().addr());
+    // As `slice_ref`, which is not compiled into its callers.
+    shared.slice(begin..begin.saturating_add(body.len()))
+}
+
+/// Takes the header block off the body of a message.
+#[inline(never)]
+fn split_headers(body: &mut Bytes, len: usize) -> Option<HeaderMap> {
+    HeaderMap::from_block(body.split_to(len))
 }

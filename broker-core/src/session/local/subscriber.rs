@@ -16,13 +16,15 @@ use crate::sync::Arc;
 pub struct Subscriber {
     session: Arc<LocalSession>,
     subscription: Arc<Subscription>,
+    sid: u64,
     /// Messages that were taken from the queue together with the last one.
     taken: VecDeque<Message>,
 }
 
 impl Subscriber {
     pub(super) fn new(session: &Arc<LocalSession>, subscription: Arc<Subscription>) -> Self {
-        Self { session: Arc::clone(session), subscription, taken: VecDeque::new() }
+        let (session, sid) = (Arc::clone(session), sid_number(&subscription));
+        Self { session, subscription, sid, taken: VecDeque::new() }
     }
 
     /// Returns the next message; `None` once the subscription has ended and all of its messages have been read.
@@ -36,10 +38,10 @@ impl Subscriber {
 
     /// Returns the next message if it has already arrived.
     pub fn try_next(&mut self) -> Option<Message> {
-        match self.poll_message(&mut Context::from_waker(std::task::Waker::noop())) {
-            Poll::Ready(message) => message,
-            Poll::Pending => None,
+        if !self.taken.is_empty() {
+            return self.taken.pop_front();
         }
+        self.session.local_queues.take_next(self.sid, &mut self.taken)
     }
 
     /// Ends the subscription. Messages that have arrived can still be read.
@@ -55,7 +57,7 @@ impl Subscriber {
 
     fn end_after(&self, max: Option<u64>) {
         if self.session.member.unsubscribe(&self.subscription, max) {
-            self.session.local_queues.end(sid_number(&self.subscription));
+            self.session.local_queues.end(self.sid);
         }
     }
 
@@ -64,20 +66,20 @@ impl Subscriber {
     /// reader takes several messages at once from a queue of 128 or more, which then no longer count: 1/64 of its
     /// capacity, 64 at most.
     pub fn set_capacity(&mut self, messages: usize) {
-        self.session.local_queues.set_capacity(sid_number(&self.subscription), messages);
+        self.session.local_queues.set_capacity(self.sid, messages);
     }
 
     /// Returns the number of messages that were dropped because its queue was full.
     pub fn dropped(&self) -> u64 {
-        self.session.local_queues.dropped(sid_number(&self.subscription))
+        self.session.local_queues.dropped(self.sid)
     }
 
+    #[inline(always)]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        if let Some(message) = self.taken.pop_front() {
-            return Poll::Ready(Some(message));
+        if !self.taken.is_empty() {
+            return Poll::Ready(self.taken.pop_front());
         }
-        let sid = sid_number(&self.subscription);
-        self.session.local_queues.poll_next(sid, &mut self.taken, cx)
+        self.session.local_queues.poll_next(self.sid, &mut self.taken, cx)
     }
 }
 
@@ -92,6 +94,6 @@ impl Stream for Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.session.member.unsubscribe(&self.subscription, None);
-        self.session.local_queues.discard(sid_number(&self.subscription));
+        self.session.local_queues.discard(self.sid);
     }
 }
