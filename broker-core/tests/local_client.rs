@@ -236,6 +236,29 @@ fn messages_taken_by_a_reader_do_not_count_and_are_few() {
     }
 }
 
+/// Receivers may keep the memory of a batch for long.
+#[test]
+fn a_small_batch_behind_a_large_one_has_little_memory() {
+    let client = broker().client();
+    let mut received = block_on(client.subscribe("a")).unwrap();
+    let a = Subject::parse("a").unwrap();
+    let mut memory_of_batches_of = |count: usize| {
+        let mut batch = client.batch();
+        for _ in 0..count {
+            batch.publish(&RawMessage::new(&a, &[b'x'; 1000])).unwrap();
+        }
+        drop(batch);
+        let mut messages: Vec<_> = std::iter::from_fn(|| received.try_next()).collect();
+        assert_eq!(messages.len(), count);
+        let first = messages.swap_remove(0).payload;
+        drop(messages);
+        first.try_into_mut().unwrap().capacity()
+    };
+    assert!(memory_of_batches_of(60) > 50_000);
+    assert!(memory_of_batches_of(2) < 4_000);
+    assert!(memory_of_batches_of(2) < 8_000);
+}
+
 #[test]
 fn a_look_at_an_empty_queue_does_not_replace_the_task_that_waits() {
     let client = broker().client();

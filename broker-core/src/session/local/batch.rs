@@ -11,6 +11,7 @@ use crate::proto::traced::is_mentioned;
 use crate::proto::{Publish, encode};
 use crate::session::error::PublishError;
 use crate::session::inside::InsidePublisher;
+use crate::sync::{AtomicUsize, Ordering};
 
 /// Collects messages and publishes them together, at a fraction of the cost: consecutive messages to one
 /// subject reach each receiver at once, and the task of a receiver is woken once.
@@ -41,8 +42,6 @@ pub struct Batch<'a> {
     /// For each message its subject and its sizes as they are written on the wire, if they differ from those of
     /// the message before, its reply subject, headers and payload.
     text: Vec<u8>,
-    /// The memory to reserve for the next batch.
-    expected_bytes: usize,
     /// The place of the last subject in `text`.
     subject: std::ops::Range<usize>,
 }
@@ -57,20 +56,37 @@ struct Entry {
     body_len: usize,
 }
 
-/// The memory that a batch begins with.
+/// The size of the last batch of a client: the next one is expected to need as much memory. A change by another thread
+/// meanwhile costs at most one more allocation.
+#[derive(Default)]
+pub(super) struct BatchSize {
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl BatchSize {
+    fn note(&self, messages: usize, bytes: usize) {
+        self.messages.store(messages.min(RUN_MESSAGES), Ordering::Relaxed);
+        self.bytes.store(bytes.min(2 * BATCH_BYTES), Ordering::Relaxed);
+    }
+
+    fn messages(&self) -> usize {
+        self.messages.load(Ordering::Relaxed).max(FIRST_ENTRIES)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed).max(FIRST_BYTES)
+    }
+}
+
+/// The memory that a batch begins with at least.
 const FIRST_ENTRIES: usize = 64;
 const FIRST_BYTES: usize = 4 << 10;
 
 impl Client {
     /// Starts a batch of messages.
     pub fn batch(&self) -> Batch<'_> {
-        Batch {
-            session: &self.session,
-            entries: Vec::with_capacity(FIRST_ENTRIES),
-            text: Vec::new(),
-            expected_bytes: FIRST_BYTES,
-            subject: 0..0,
-        }
+        Batch { session: &self.session, entries: Vec::new(), text: Vec::new(), subject: 0..0 }
     }
 }
 
@@ -89,8 +105,9 @@ impl Batch<'_> {
             return self.session.publish_raw(message).and(flushed);
         }
         if self.text.capacity() == 0 {
-            // The receivers own the memory of the batch before; the next one is expected to need as much.
-            self.text.reserve(self.expected_bytes);
+            // The receivers own the memory of the batch before.
+            self.text.reserve(self.session.batch_size.bytes());
+            self.entries.reserve(self.session.batch_size.messages());
         }
         self.append(message, body_len);
         if self.text.len() >= BATCH_BYTES || self.entries.len() >= RUN_MESSAGES {
@@ -146,12 +163,17 @@ impl Batch<'_> {
         if self.entries.is_empty() {
             return Ok(());
         }
-        let text = Bytes::from(std::mem::take(&mut self.text));
+        let mut text = std::mem::take(&mut self.text);
+        if text.capacity() > FIRST_BYTES && text.len() < text.capacity() / 4 {
+            // The batch before was much larger, and receivers may keep this one for long.
+            text.shrink_to_fit();
+        }
+        let text = Bytes::from(text);
         let session = self.session;
+        session.batch_size.note(self.entries.len(), text.len());
         let published = session.publish_all(|publisher, unanswered, scratch| {
             publish_entries(session, &self.entries, &text, publisher, unanswered, scratch)
         });
-        self.expected_bytes = text.len();
         self.entries.clear();
         published
     }

@@ -19,6 +19,7 @@ use crate::shared::Shared;
 use crate::subject::Subject;
 use crate::sync::{Arc, Mutex, OnceLock};
 
+use super::batch::BatchSize;
 use super::inbox::Inbox;
 
 /// The state that all clones of a client share.
@@ -28,6 +29,7 @@ pub(super) struct LocalSession {
     pub(super) local_queues: Arc<LocalQueues>,
     /// Used by one thread at a time, and not while readers are woken, which may publish in their turn.
     publish_state: Mutex<PublishState>,
+    pub(super) batch_size: BatchSize,
     /// Created by the first request.
     pub(super) inbox: OnceLock<Inbox>,
 }
@@ -45,7 +47,8 @@ impl LocalSession {
         let destination = Arc::clone(&local_queues) as Arc<_>;
         let (member, publisher) = join(&shared, destination, Kind::Internal, grant);
         let publish_state = Mutex::new(PublishState { publisher, scratch: None });
-        Self { shared, member, local_queues, publish_state, inbox: OnceLock::new() }
+        let (batch_size, inbox) = (BatchSize::default(), OnceLock::new());
+        Self { shared, member, local_queues, publish_state, batch_size, inbox }
     }
 
     pub(super) fn publish(
