@@ -428,12 +428,17 @@ impl Destination for LocalQueues {
 }
 
 impl LocalQueue {
-    /// Adds one message. Most are published by themselves, by a client that has the parsed subject.
+    /// Adds one message. Most have neither reply nor headers, and come from a client that has the parsed subject and shares
+    /// the payload.
     #[inline(always)]
     fn push_one(&mut self, message: &Publish<'_>, run: &Run<'_>) {
-        match run.parsed {
-            Some(subject) => self.messages.push_back(owned(subject.clone(), message, run)),
-            None => self.push(std::slice::from_ref(message), run),
+        let is_bare = message.reply.is_empty() && !message.has_headers();
+        match (run.parsed, run.shared) {
+            (Some(subject), Some(shared)) if is_bare && shared.len() == message.body.len() => {
+                let (subject, payload) = (subject.clone(), shared.clone());
+                self.messages.push_back(Message { subject, reply: None, headers: None, payload });
+            }
+            _ => self.push(std::slice::from_ref(message), run),
         }
     }
 

@@ -51,6 +51,7 @@ impl LocalSession {
         Self { shared, member, local_queues, publish_state, batch_size, inbox }
     }
 
+    #[inline(always)]
     pub(super) fn publish(
         &self,
         subject: &Subject,
@@ -58,20 +59,25 @@ impl LocalSession {
         headers: Option<&HeaderMap>,
         payload: &Bytes,
     ) -> Result<(), PublishError> {
-        let headers = headers.filter(|headers| !headers.is_empty());
-        let joined = headers.map(|headers| headers.join(payload)).transpose()?;
-        let (header_len, body) = match &joined {
-            None => (None, payload),
-            Some((header_len, body)) => (Some(*header_len), body),
-        };
-        self.publish_one(&Outgoing {
-            subject: subject.as_ref(),
-            parsed: Some(subject),
-            reply: reply.map(AsRef::as_ref).unwrap_or_default(),
-            header_len,
-            body,
-            shared: Some(body),
-        })
+        match headers {
+            Some(headers) => self.publish_with_headers(subject, reply, headers, payload),
+            None => self.publish_one(&outgoing(subject, reply, None, payload)),
+        }
+    }
+
+    #[inline(never)]
+    fn publish_with_headers(
+        &self,
+        subject: &Subject,
+        reply: Option<&Subject>,
+        headers: &HeaderMap,
+        payload: &Bytes,
+    ) -> Result<(), PublishError> {
+        if headers.is_empty() {
+            return self.publish_one(&outgoing(subject, reply, None, payload));
+        }
+        let (header_len, body) = headers.join(payload)?;
+        self.publish_one(&outgoing(subject, reply, Some(header_len), &body))
     }
 
     /// Publishes a raw message.
@@ -194,6 +200,23 @@ impl LocalSession {
             self.local_queues.discard(sid);
             SubscribeError::of(refusal, filter)
         })
+    }
+}
+
+#[inline(always)]
+fn outgoing<'a>(
+    subject: &'a Subject,
+    reply: Option<&'a Subject>,
+    header_len: Option<usize>,
+    body: &'a Bytes,
+) -> Outgoing<'a> {
+    Outgoing {
+        subject: subject.as_ref(),
+        parsed: Some(subject),
+        reply: reply.map(AsRef::as_ref).unwrap_or_default(),
+        header_len,
+        body,
+        shared: Some(body),
     }
 }
 
