@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Sorts as `slice::sort_by` does: equal items keep their order.
 pub fn sort_by<T>(items: &mut [T], mut compare: impl FnMut(&T, &T) -> Ordering) {
+    if items.len() < 2 {
+        return;
+    }
     let order = order(items.len(), &mut |one, other| compare(&items[one], &items[other]));
     arrange(order, &mut |one, other| items.swap(one, other));
 }

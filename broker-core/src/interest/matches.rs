@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Interested;
+use crate::sort::sort_by;
 use crate::subject::{Mapped, is_valid_literal};
 use crate::sync::Arc;
 
@@ -185,9 +186,11 @@ impl<S: Interested> Matches<S> {
         self.plain.sort_by_key(|subscription| subscription.owner());
         if let Some(more) = &mut self.more {
             more.peers.sort_by_key(PeerMatch::owner);
-            more.services.sort_by(|a, b| a.filter().cmp(b.filter()));
+            sort_by(&mut more.services, |a, b| a.filter().cmp(b.filter()));
             for peer in &mut more.peers {
-                peer.queues.sort_by(|a, b| (a.queue(), a.filter()).cmp(&(b.queue(), b.filter())));
+                sort_by(&mut peer.queues, |a, b| {
+                    (a.queue(), a.filter()).cmp(&(b.queue(), b.filter()))
+                });
             }
         }
         let members = self.groups().iter().flatten();

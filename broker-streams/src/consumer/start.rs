@@ -35,7 +35,9 @@ impl LastOnes {
         };
         sequences.extend(later.into_iter().filter_map(last));
         sequences.retain(|sequence| *sequence > after);
-        sequences.sort_unstable_by(|a, b| b.cmp(a));
+        // Like other lists of sequences: each other order is a sort of its own in the program.
+        sequences.sort_unstable();
+        sequences.reverse();
         Self { sequences, resume }
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use broker_core::sort::sort_by_key;
+
 use crate::config::Time;
 
 /// The schedules of a stream: at most one for each subject.
@@ -71,7 +73,7 @@ impl Timetable {
                 Some((self.subjects.get(sequence)?.clone(), *sequence, *time))
             })
             .collect();
-        due.sort_unstable_by_key(|(_, sequence, _)| *sequence);
+        sort_by_key(&mut due, |(_, sequence, _)| *sequence);
         due
     }
 }
