@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Client;
+use super::batch_size::FIRST_BYTES;
 use super::session::LocalSession;
 use crate::endpoint::{Run, Scratch};
 use crate::limits::{BATCH_BYTES, RUN_MESSAGES, SHARED_PAYLOAD_MIN_BYTES};
@@ -11,7 +12,6 @@ use crate::proto::traced::is_mentioned;
 use crate::proto::{Publish, encode};
 use crate::session::error::PublishError;
 use crate::session::inside::InsidePublisher;
-use crate::sync::{AtomicUsize, Ordering};
 
 /// Collects messages and publishes them together, at a fraction of the cost: consecutive messages to one
 /// subject reach each receiver at once, and the task of a receiver is woken once.
@@ -55,33 +55,6 @@ struct Entry {
     header_len: Option<usize>,
     body_len: usize,
 }
-
-/// The size of the last batch of a client: the next one is expected to need as much memory. A change by another thread
-/// meanwhile costs at most one more allocation.
-#[derive(Default)]
-pub(super) struct BatchSize {
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl BatchSize {
-    fn note(&self, messages: usize, bytes: usize) {
-        self.messages.store(messages.min(RUN_MESSAGES), Ordering::Relaxed);
-        self.bytes.store(bytes.min(2 * BATCH_BYTES), Ordering::Relaxed);
-    }
-
-    fn messages(&self) -> usize {
-        self.messages.load(Ordering::Relaxed).max(FIRST_ENTRIES)
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed).max(FIRST_BYTES)
-    }
-}
-
-/// The memory that a batch begins with at least.
-const FIRST_ENTRIES: usize = 64;
-const FIRST_BYTES: usize = 4 << 10;
 
 impl Client {
     /// Starts a batch of messages.

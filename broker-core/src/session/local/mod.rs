@@ -2,6 +2,7 @@
 //! the wire, without bytes and sockets.
 
 mod batch;
+mod batch_size;
 mod inbox;
 mod request;
 mod session;

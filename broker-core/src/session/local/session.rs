@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use crate::subject::Subject;
 use crate::sync::{Arc, Mutex, OnceLock};
 
-use super::batch::BatchSize;
+use super::batch_size::BatchSize;
 use super::inbox::Inbox;
 
 /// The state that all clones of a client share.
