@@ -498,17 +498,35 @@ fn owned(subject: Subject, message: &Publish<'_>, run: &Run<'_>) -> Message {
     Message { subject, reply, headers, payload }
 }
 
-/// Returns a body that is not all of the shared memory, or not in shared memory.
+/// Returns a body that is a part of the shared memory, or not in it.
 #[inline]
 fn part_of(shared: Option<&Bytes>, body: &[u8]) -> Bytes {
     let Some(shared) = shared else { return Bytes::copy_from_slice(body) };
     let begin = body.as_ptr().addr().wrapping_sub(shared.as_ptr().addr());
-    // As `slice_ref`, which is not compiled into its callers.
-    shared.slice(begin..begin.saturating_add(body.len()))
+    // As `slice_ref`, which is not compiled into its callers, and panics for a body in other memory.
+    match begin.checked_add(body.len()) {
+        Some(end) if end <= shared.len() => shared.slice(begin..end),
+        _ => Bytes::copy_from_slice(body),
+    }
 }
 
 /// Takes the header block off the body of a message.
 #[inline(never)]
 fn split_headers(body: &mut Bytes, len: usize) -> Option<HeaderMap> {
     HeaderMap::from_block(body.split_to(len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_in_other_memory_than_the_shared_one_is_copied() {
+        let shared = Bytes::from_static(b"0123456789");
+        assert_eq!(part_of(Some(&shared), &shared[2..5]), "234");
+        assert_eq!(part_of(Some(&shared), &shared[10..]), "");
+        assert_eq!(part_of(Some(&shared), &[]), "");
+        assert_eq!(part_of(Some(&shared), b"elsewhere"), "elsewhere");
+        assert_eq!(part_of(None, b"alone"), "alone");
+    }
 }
