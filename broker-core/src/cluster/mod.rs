@@ -633,6 +633,7 @@ fn snapshot(link: &RouteLink, record: &Record) -> RouteSnapshot {
         remote_id: record.remote_id.clone(),
         remote_name: record.remote_name.clone(),
         is_solicited: record.is_solicited,
+        is_dialed: record.is_dialed,
         is_configured: record.is_configured,
         remote: endpoint.remote,
         since: endpoint.since,

@@ -17,8 +17,10 @@ pub struct RouteSnapshot {
     pub remote_id: String,
     /// The name of the other server.
     pub remote_name: String,
-    /// True if this server has dialled.
+    /// True if this server has dialled, or has taken the connection for one that it dials.
     pub is_solicited: bool,
+    /// True if this server has made the connection. The other server has then accepted it.
+    pub is_dialed: bool,
     /// True if the address of the other server is configured.
     pub is_configured: bool,
     /// The address of the other end.

@@ -1,10 +1,10 @@
 //! The state of a cluster that its waits check.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use broker_core::Subject;
-use broker_core::cluster::ClusterOptions;
+use broker_core::cluster::{ClusterOptions, RouteSnapshot};
 
 use super::member::Member;
 use super::nats_server::NatsServer;
@@ -35,6 +35,9 @@ enum Kind {
     Own(Arc<Kit>),
     Process(Arc<NatsServer>),
 }
+
+/// The place of a route among those to one server: its account, and its index in the pool.
+type Place = (Option<Arc<str>>, Option<usize>);
 
 /// The numbers of routes that a server has to each other one.
 #[derive(Clone, Copy, Default)]
@@ -83,13 +86,18 @@ impl Server {
         }
     }
 
+    /// Returns the routes of a server of this process.
+    fn own_routes(&self) -> Option<Vec<RouteSnapshot>> {
+        match &self.kind {
+            Kind::Own(kit) => Some(kit.broker()?.cluster()?.routes()),
+            Kind::Process(_) => None,
+        }
+    }
+
     /// Returns the number of its routes by the id of the other server; `None` if it cannot be asked.
     fn counts(&self) -> Option<BTreeMap<String, usize>> {
         let ids = match &self.kind {
-            Kind::Own(kit) => {
-                let routes = kit.broker()?.cluster()?.routes();
-                routes.into_iter().map(|route| route.remote_id).collect()
-            }
+            Kind::Own(_) => self.own_routes()?.into_iter().map(|route| route.remote_id).collect(),
             Kind::Process(process) => process.remote_ids()?,
         };
         let mut counts = BTreeMap::new();
@@ -117,7 +125,26 @@ impl Sight {
 
     /// Returns what is missing until all servers are connected, as far as they can reach each other.
     pub(super) fn not_connected(&self) -> Option<String> {
-        self.servers.iter().find_map(|server| self.missing_of(server))
+        self.servers.iter().find_map(|server| self.missing_of(server)).or_else(|| {
+            self.crossed().then(|| "two have different routes to each other".to_owned())
+        })
+    }
+
+    /// Returns true if two servers of this process have different connections in one place.
+    fn crossed(&self) -> bool {
+        let mut ends = BTreeMap::new();
+        let mut ids = BTreeSet::new();
+        for server in &self.servers {
+            let (Some(id), Some(routes)) = (server.id(), server.own_routes()) else { continue };
+            for route in routes {
+                let place = (route.account, route.pool_index);
+                ends.insert((id.clone(), route.remote_id, place), route.is_dialed);
+            }
+            ids.insert(id);
+        }
+        // Those to a nats-server have no other end here.
+        ends.retain(|(_, other, _), _| ids.contains(other));
+        are_crossed(&ends)
     }
 
     fn missing_of(&self, server: &Server) -> Option<String> {
@@ -151,5 +178,36 @@ impl Sight {
     pub(super) fn without_interest(&self, subject: &Subject) -> Option<String> {
         let lacking = self.servers.iter().find(|server| !server.has_interest(subject));
         lacking.map(|server| server.name.clone())
+    }
+}
+
+/// Returns true if a route has no other end, or both ends are dialled: two servers that dial each other at the same time
+/// have different connections in one place until one of the two is closed.
+fn are_crossed(ends: &BTreeMap<(String, String, Place), bool>) -> bool {
+    ends.iter().any(|((id, other, place), is_dialed)| {
+        let far = ends.get(&(other.clone(), id.clone(), place.clone()));
+        far.is_none_or(|far| far == is_dialed)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_have_dialled_each_other_are_not_connected_yet() {
+        let place: Place = (None, Some(0));
+        let end = |one: &str, other: &str| (one.to_owned(), other.to_owned(), place.clone());
+        for (near, far, expected) in [
+            (true, Some(false), false),
+            (false, Some(true), false),
+            (true, Some(true), true),
+            (false, Some(false), true),
+            (true, None, true),
+        ] {
+            let mut ends = BTreeMap::from([(end("A", "B"), near)]);
+            ends.extend(far.map(|far| (end("B", "A"), far)));
+            assert_eq!(are_crossed(&ends), expected, "{near} {far:?}");
+        }
     }
 }
