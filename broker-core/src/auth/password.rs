@@ -1,15 +1,14 @@
 //! Passwords of a configuration.
 
-use std::sync::Arc;
-
 use super::Secret;
+use crate::sync::{Arc, OnceLock};
 
 /// A password or token of the configuration, and its identity across reloads.
 #[derive(Clone, Debug)]
 pub(super) struct Password {
     pub(super) form: Form,
-    /// Shared by all forms that are known to be the same password.
-    seal: Arc<()>,
+    /// Shared by all forms that are known to be the same password. Made for the second form.
+    seal: OnceLock<Arc<()>>,
 }
 
 /// Text or a bcrypt hash.
@@ -26,7 +25,11 @@ impl Password {
 
     /// Returns true if it is known to be the same password as `other`.
     pub(super) fn is_known_as(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.seal, &other.seal) || self.form == other.form
+        self.has_seal_of(other) || self.form == other.form
+    }
+
+    fn has_seal_of(&self, other: &Self) -> bool {
+        matches!((self.seal.get(), other.seal.get()), (Some(a), Some(b)) if Arc::ptr_eq(a, b))
     }
 
     /// Checks whether it is the same password as `before`, and records it. Takes the time of one check
@@ -38,15 +41,15 @@ impl Password {
             }
             (a, b) => a == b,
         };
-        if is_same {
-            self.seal = Arc::clone(&before.seal);
+        if is_same && (self.form != before.form || before.seal.get().is_some()) {
+            self.seal = Arc::clone(before.seal.get_or_init(Arc::default)).into();
         }
     }
 }
 
 impl From<Secret> for Password {
     fn from(text: Secret) -> Self {
-        Self { form: text.into(), seal: Arc::default() }
+        Self { form: text.into(), seal: OnceLock::new() }
     }
 }
 

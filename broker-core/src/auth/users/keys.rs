@@ -21,7 +21,7 @@ impl User {
     /// ```
     pub fn nkey(key: PublicKey) -> Self {
         let mut user = Self::new(key.to_string(), "");
-        user.key = Some(key);
+        user.key = Some(Box::new(key));
         user
     }
 }
@@ -68,7 +68,7 @@ impl Users {
 }
 
 fn has_signed(user: &User, credentials: &Credentials) -> bool {
-    user.key.is_some_and(|key| verify_nonce(&key, credentials).is_ok())
+    user.key.as_ref().is_some_and(|key| verify_nonce(key, credentials).is_ok())
 }
 
 fn admit_by_key(user: &Arc<User>, credentials: &Credentials) -> Result<Grant, Denied> {

@@ -250,11 +250,12 @@ pub struct User {
     password: Password,
     account: Option<Arc<str>>,
     permissions: Option<Arc<Permissions>>,
-    kinds: Vec<ConnectionKind>,
+    /// Empty if all are allowed.
+    kinds: Box<[ConnectionKind]>,
     proxy_required: bool,
     /// Its key, in place of a password.
     #[cfg(feature = "jwt")]
-    key: Option<PublicKey>,
+    key: Option<Box<PublicKey>>,
 }
 
 impl User {
@@ -266,7 +267,7 @@ impl User {
             password: password.into().into(),
             account: None,
             permissions: None,
-            kinds: Vec::new(),
+            kinds: Box::default(),
             proxy_required: false,
             #[cfg(feature = "jwt")]
             key: None,
@@ -287,7 +288,7 @@ impl User {
 
     /// Restricts the user to these kinds of connections; without any, all kinds are allowed.
     pub fn connection_kinds(mut self, kinds: impl IntoIterator<Item = ConnectionKind>) -> Self {
-        self.kinds.extend(kinds);
+        self.kinds = self.kinds.into_iter().chain(kinds).collect();
         self
     }
 
