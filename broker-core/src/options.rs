@@ -44,8 +44,8 @@ pub struct Options {
     /// Refuses headers. `no_header_support`.
     pub no_header_support: bool,
     /// Accounts that exist before a client logs in to them. `$G` and the system account always do; others are made when an
-    /// authenticator names them. Of two with one name the last counts.
-    pub accounts: Vec<AccountConfig>,
+    /// authenticator names them. Of two with one name the last counts. Shared, so that a copy of the options costs little.
+    pub accounts: Vec<Arc<AccountConfig>>,
     /// The account that receives the server's own events and its requests; `None` for `$SYS`. Fixed when the broker
     /// is made.
     pub system_account: Option<Arc<str>>,

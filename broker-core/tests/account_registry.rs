@@ -34,7 +34,10 @@ fn connect(account: &str) -> String {
 
 /// Creates a broker with a limited account A and an unlimited account B.
 fn world(limits: AccountLimits) -> World {
-    let options = Options { accounts: accounts(limits), ..Options::default() };
+    let options = Options {
+        accounts: accounts(limits).into_iter().map(Into::into).collect(),
+        ..Options::default()
+    };
     let clock = (Instant::now, SystemTime::now);
     World::of(Broker::with_authenticator(options, clock, ByName))
 }
@@ -48,6 +51,7 @@ fn join(world: &mut World, account: &str) -> Party {
 }
 
 fn configure(world: &World, accounts: Vec<AccountConfig>) -> ChangeReport {
+    let accounts = accounts.into_iter().map(Into::into).collect();
     world.broker.update_options(|options| options.accounts = accounts)
 }
 
@@ -94,7 +98,7 @@ fn the_maximum_connections_of_an_account_apply_and_in_process_clients_do_not_cou
 fn a_client_without_credentials_gets_the_error_of_a_full_account_on_connect() {
     let limits = AccountLimits { max_connections: Some(1), ..AccountLimits::default() };
     let global = AccountConfig::new("$G").with_limits(limits);
-    let options = Options { accounts: vec![global], ..Options::default() };
+    let options = Options { accounts: vec![global.into()], ..Options::default() };
     let mut world = World::of(Broker::new(options, (Instant::now, SystemTime::now)));
     let first = world.join();
     let second = world.join();

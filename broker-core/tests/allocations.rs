@@ -172,8 +172,8 @@ impl WriteHandle for Recorder {
 fn a_request_over_an_import_and_its_response_allocate_nothing() {
     let filter = || SubjectFilter::parse("service").unwrap();
     let accounts = vec![
-        AccountConfig::new("A").with_export(Export::service(filter())),
-        AccountConfig::new("B").with_import(Import::service("A", filter())),
+        AccountConfig::new("A").with_export(Export::service(filter())).into(),
+        AccountConfig::new("B").with_import(Import::service("A", filter())).into(),
     ];
     let users = ["A", "B"].map(|name| User::new(name, "").account(name));
     let users = users.into_iter().fold(Users::builder(), |users, user| users.user(user));

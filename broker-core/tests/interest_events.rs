@@ -242,7 +242,7 @@ fn sharing() -> World {
     let b = AccountConfig::new("B")
         .with_import(Import::stream("A", filter("s.>")))
         .with_import(Import::service("A", filter("svc")));
-    let options = Options { accounts: vec![a, b], ..Options::default() };
+    let options = Options { accounts: vec![a.into(), b.into()], ..Options::default() };
     let clock = (std::time::Instant::now, std::time::SystemTime::now);
     World::of(Broker::with_authenticator(options, clock, ByName))
 }

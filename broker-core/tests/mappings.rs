@@ -19,7 +19,7 @@ use log::lines_of;
 fn options(mappings: Vec<Mapping>) -> Options {
     let account =
         mappings.into_iter().fold(AccountConfig::new(GLOBAL), AccountConfig::with_mapping);
-    Options { accounts: vec![account], ..Options::default() }
+    Options { accounts: vec![account.into()], ..Options::default() }
 }
 
 fn world(mappings: Vec<Mapping>) -> World {

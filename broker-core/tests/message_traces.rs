@@ -47,7 +47,7 @@ impl Traces {
     fn new(destination: Option<TraceDestination>) -> Self {
         let mut account = AccountConfig::new("A");
         account.trace_destination = destination;
-        let options = Options { accounts: vec![account], ..Options::default() };
+        let options = Options { accounts: vec![account.into()], ..Options::default() };
         let clock = (Instant::now, SystemTime::now);
         let world = World::of(Broker::with_authenticator(options, clock, Users));
         let inside = world.broker.client_as(Grant::anonymous().with_account("A"));
@@ -243,13 +243,13 @@ fn marked_messages_are_traced_if_the_account_has_a_destination() {
     // The account's destination is subject to the permissions of the sender, too.
     let denied = TraceDestination::new(Subject::parse("denied").unwrap());
     let account = AccountConfig::new("A").with_trace_destination(denied);
-    let accounts = vec![account];
+    let accounts = vec![account.into()];
     traces.world.broker.update_options(|options| options.accounts = accounts);
     let mut limited = traces.join("limited", "");
     let answer = traces.publish(&mut limited, "foo", &[SAMPLED]);
     assert_eq!(answer, "-ERR 'Permissions Violation for Publish to \"denied\"'\r\n");
     // A reload removes the destination, for connected clients as well.
-    let accounts = vec![AccountConfig::new("A")];
+    let accounts = vec![AccountConfig::new("A").into()];
     traces.world.broker.update_options(|options| options.accounts = accounts);
     a.read();
     assert_eq!(traces.publish(&mut limited, "foo", &[SAMPLED]), "");
@@ -287,7 +287,7 @@ fn a_mapping_is_a_hop_and_the_permission_is_that_of_its_result() {
     account = account.with_mapping(Mapping::to("orders.*", "foo").unwrap());
     account = account.with_mapping(Mapping::to("may.trace.mapped", "elsewhere").unwrap());
     account = account.with_mapping(Mapping::to("secret", "denied").unwrap());
-    traces.world.broker.update_options(|options| options.accounts = vec![account]);
+    traces.world.broker.update_options(|options| options.accounts = vec![account.into()]);
     let (mut a, mut limited) = (traces.join("a", ""), traces.join("limited", ""));
     traces.world.send(&mut a, "SUB > 1\r\n");
     // The event itself is not mapped.
@@ -473,6 +473,7 @@ fn sharing() -> Traces {
             ),
         AccountConfig::new("J").with_import(Import::stream("E", subject("str.>"))),
     ];
+    let accounts = accounts.into_iter().map(Into::into).collect();
     let options = Options { accounts, ..Options::default() };
     let clock = (Instant::now, SystemTime::now);
     let world = World::of(Broker::with_authenticator(options, clock, Sharing));

@@ -168,7 +168,8 @@ impl Round {
         for (number, model) in models.iter().enumerate() {
             users.insert(format!("r{number}"), (accounts.receivers, permissions(model, false)));
         }
-        let options = Options { accounts: accounts.configs, ..Options::default() };
+        let configs = accounts.configs.into_iter().map(Into::into).collect();
+        let options = Options { accounts: configs, ..Options::default() };
         let clock = (Instant::now, SystemTime::now);
         let mut world = World::of(Broker::with_authenticator(options, clock, Users(users)));
         let mut join = |name: &str| {

@@ -444,8 +444,11 @@ fn check(seed: u64, accounts: usize, messages: usize, in_turn: bool) -> [usize; 
     }
 
     let in_turn = in_turn && is_free_of_cycles(&configs);
-    let at_start = if in_turn { Vec::new() } else { configs.clone() };
-    let options = Options { accounts: at_start, ..Options::default() };
+    let at_start = if in_turn { &[][..] } else { &configs };
+    let options = Options {
+        accounts: at_start.iter().cloned().map(Into::into).collect(),
+        ..Options::default()
+    };
     let clock = (Instant::now, SystemTime::now);
     let mut world = World::of(Broker::with_authenticator(options, clock, ByName));
     let mut parties = Vec::new();

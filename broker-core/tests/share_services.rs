@@ -28,6 +28,7 @@ fn import(account: &str, text: &str) -> Import {
 
 /// A broker in which each user `a` to `d` is in the account of the same letter.
 fn world(accounts: Vec<AccountConfig>) -> World {
+    let accounts = accounts.into_iter().map(Into::into).collect();
     let options = Options { accounts, ..Options::default() };
     let mut users = Users::builder();
     for (name, account) in [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D")] {
@@ -441,6 +442,7 @@ fn a_reload_changes_services() {
         (vec![exporter(), importer("s").with_import(import("A", "t"))], 2),
         (vec![AccountConfig::new("A"), importer("s")], 0),
     ] {
+        let accounts = accounts.into_iter().map(Into::into).collect();
         world.broker.apply(Options { accounts, ..Options::default() }, None);
         world.send(&mut b, both);
         assert_eq!(a.read().matches("HMSG").count(), expected);

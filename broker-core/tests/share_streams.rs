@@ -25,6 +25,7 @@ fn import(account: &str, text: &str) -> Import {
 
 /// A broker in which each user `a` to `e` is in the account of the same letter; `d` may not receive `in.secret`.
 fn world(accounts: Vec<AccountConfig>) -> World {
+    let accounts = accounts.into_iter().map(Into::into).collect();
     let options = Options { accounts, ..Options::default() };
     let mut users = Users::builder();
     for (name, account) in [("a", "A"), ("b", "B"), ("c", "C"), ("e", "E")] {
@@ -216,6 +217,7 @@ fn a_client_without_echo_does_not_get_its_own_messages_by_an_import() {
 }
 
 fn apply(world: &World, accounts: Vec<AccountConfig>) {
+    let accounts = accounts.into_iter().map(Into::into).collect();
     world.broker.apply(Options { accounts, ..Options::default() }, None);
 }
 

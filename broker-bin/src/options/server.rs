@@ -1,6 +1,7 @@
 //! Conversion to the options of the lower crates.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use broker_core::limits::{MAX_COUNTED_SUBJECTS, MAX_PAYLOAD_CEILING_BYTES, WriteTimeout};
 use broker_core::sort::to_map;
@@ -128,7 +129,8 @@ impl Options {
         broker.max_traced_payload_bytes = self.max_traced_msg_len.try_into().unwrap_or(0);
         broker.no_header_support = self.no_header_support;
         // Invalid ones have been refused: see `check`.
-        broker.accounts = self.unchecked_account_configs().unwrap_or_default();
+        let accounts = self.unchecked_account_configs().unwrap_or_default();
+        broker.accounts = accounts.into_iter().map(Arc::new).collect();
         let filters = self.metrics_subjects.iter();
         broker.cluster = self.cluster_options().ok().flatten();
         broker.counted_subjects =

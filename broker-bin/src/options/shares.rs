@@ -31,6 +31,9 @@ pub(super) fn add(configs: &mut [AccountConfig], accounts: &Accounts) -> Result<
             let built = import.build(accounts).map_err(|text| fault(path(&config.name), text))?;
             config.imports.extend(built);
         }
+        // They live as long as the server.
+        config.exports.shrink_to_fit();
+        config.imports.shrink_to_fit();
     }
     Ok(())
 }

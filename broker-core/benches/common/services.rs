@@ -59,8 +59,8 @@ impl Requests {
     pub(crate) fn from_account(account: &str) -> Self {
         let filter = || SubjectFilter::parse("service").unwrap_or_else(|error| panic!("{error}"));
         let accounts = vec![
-            AccountConfig::new("A").with_export(Export::service(filter())),
-            AccountConfig::new("B").with_import(Import::service("A", filter())),
+            AccountConfig::new("A").with_export(Export::service(filter())).into(),
+            AccountConfig::new("B").with_import(Import::service("A", filter())).into(),
         ];
         let users = Users::builder()
             .user(User::new("A", "").account("A"))

@@ -88,7 +88,7 @@ impl Sessions {
     pub(crate) fn mapped_by(self, mapping: Result<Mapping, MappingError>) -> Self {
         let mapping = mapping.unwrap_or_else(|error| panic!("{error}"));
         let account = AccountConfig::new(GLOBAL).with_mapping(mapping);
-        drop(self.broker.update_options(|options| options.accounts = vec![account]));
+        drop(self.broker.update_options(|options| options.accounts = vec![account.into()]));
         self
     }
 }

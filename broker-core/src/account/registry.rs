@@ -65,8 +65,8 @@ impl Registry {
     /// closed. `keep` are accounts that exist without being configured.
     pub(crate) fn configure(
         &self,
-        before: &[AccountConfig],
-        now: &[AccountConfig],
+        before: &[Arc<AccountConfig>],
+        now: &[Arc<AccountConfig>],
         keep: &[&str],
         make: impl Fn(&Arc<str>) -> Arc<Account>,
     ) -> Vec<Arc<Account>> {
@@ -75,7 +75,7 @@ impl Registry {
             account.configure(config);
         }
         let names: HashSet<&str> = now.iter().map(|new| &*new.name).collect();
-        let is_gone = |old: &&AccountConfig| !names.contains(&*old.name);
+        let is_gone = |old: &&Arc<AccountConfig>| !names.contains(&*old.name);
         let mut removed = Vec::new();
         for account in before.iter().filter(is_gone).filter_map(|old| self.get(&old.name)) {
             account.configure(&AccountConfig::new(Arc::clone(&account.name)));
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
     use crate::limits::AccountLimits;
 
-    fn configs(names: &[&str]) -> Vec<AccountConfig> {
-        names.iter().map(|name| AccountConfig::new(*name)).collect()
+    fn configs(names: &[&str]) -> Vec<Arc<AccountConfig>> {
+        names.iter().map(|name| Arc::new(AccountConfig::new(*name))).collect()
     }
 
     fn names(accounts: &[Arc<Account>]) -> Vec<&str> {
@@ -127,7 +127,7 @@ mod tests {
     fn an_account_kept_without_configuration_loses_its_limits() {
         let registry = Registry::default();
         let limits = AccountLimits { max_connections: Some(1), ..AccountLimits::default() };
-        let before = [AccountConfig::new("$G").with_limits(limits)];
+        let before = [Arc::new(AccountConfig::new("$G").with_limits(limits))];
         let make = |name: &Arc<str>| Arc::new(Account::new(name, 1));
         registry.configure(&[], &before, &["$G"], make);
         assert_eq!(registry.get("$G").unwrap().limits().max_connections, Some(1));

@@ -171,8 +171,8 @@ impl Shared {
     /// Makes these the configured accounts. Returns those that are removed.
     fn configure_accounts(
         &self,
-        before: &[AccountConfig],
-        now: &[AccountConfig],
+        before: &[Arc<AccountConfig>],
+        now: &[Arc<AccountConfig>],
     ) -> Vec<Arc<Account>> {
         // Accounts that exist without configuration.
         let always_there = [GLOBAL, &self.system_account];

@@ -17,12 +17,12 @@ pub(super) struct Sharing {
 
 impl Shared {
     /// Applies what all accounts share, to existing subscriptions as well.
-    pub(super) fn share_all(&self, before: &[AccountConfig], now: &[AccountConfig]) {
+    pub(super) fn share_all(&self, before: &[Arc<AccountConfig>], now: &[Arc<AccountConfig>]) {
         let mut sharing = self.sharing.lock();
-        if !before.iter().chain(now).any(AccountConfig::shares) {
+        if !before.iter().chain(now).any(|config| config.shares()) {
             return;
         }
-        let configs = now.iter().filter(|config| config.shares()).cloned().map(Arc::new);
+        let configs = now.iter().filter(|config| config.shares()).cloned();
         let (resolver, changes, _) =
             Resolver::new(configs.chain(sharing.configs.values().cloned()));
         sharing.resolver = (!sharing.configs.is_empty()).then_some(resolver);
@@ -40,8 +40,7 @@ impl Shared {
         let mut resolver = sharing.resolver.take().unwrap_or_else(|| {
             let options = self.options.load();
             let configs = options.accounts.iter().filter(|config| config.shares());
-            let configs = configs.cloned().map(Arc::new);
-            Resolver::new(configs.chain(sharing.configs.values().cloned())).0
+            Resolver::new(configs.cloned().chain(sharing.configs.values().cloned())).0
         });
         let config = Arc::new(config.clone());
         if config.shares() {

@@ -11,7 +11,8 @@ use futures_executor::block_on;
 use super::mesh::{Mesh, options};
 
 fn with_accounts(node: usize, dials: &[usize], accounts: &[AccountConfig]) -> Options {
-    Options { accounts: accounts.to_vec(), ..options(node, dials) }
+    let accounts = accounts.iter().cloned().map(Into::into).collect();
+    Options { accounts, ..options(node, dials) }
 }
 
 fn client(mesh: &Mesh, node: usize, account: &str) -> Client {

@@ -104,7 +104,7 @@ impl World {
                 false => before,
             };
             let mut options = options(node, &dials);
-            options.accounts = accounts();
+            options.accounts = accounts().into_iter().map(Into::into).collect();
             let cluster = options.cluster.as_mut().unwrap();
             cluster.pool_size = pool;
             cluster.connect_retries = 1000;

@@ -79,7 +79,7 @@ fn publish(block: &[u8], may_trace: bool, has_destination: bool) {
         let destination = TraceDestination::new(Subject::parse("may.mark").unwrap());
         importer = importer.with_trace_destination(destination);
     }
-    let accounts = vec![exporter, importer];
+    let accounts = vec![exporter.into(), importer.into()];
     let options = Options { accounts, ..Options::default() };
     let broker = Broker::new(options, (Instant::now, SystemTime::now));
     let (service, _of_service) = watch(&broker, "E");

@@ -128,7 +128,7 @@ impl ServerBuilder {
     /// [`check_shares`](broker_core::account::check_shares).
     #[must_use]
     pub fn account(mut self, account: AccountConfig) -> Self {
-        self.options.broker.accounts.push(account);
+        self.options.broker.accounts.push(Arc::new(account));
         self
     }
 

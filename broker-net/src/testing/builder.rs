@@ -203,7 +203,7 @@ impl TestBrokerBuilder {
 
     /// Adds an account, with its limits, mappings, exports and imports.
     pub fn account(self, account: AccountConfig) -> Self {
-        self.options(|options| options.broker.accounts.push(account))
+        self.options(|options| options.broker.accounts.push(Arc::new(account)))
     }
 
     /// Requires this token.

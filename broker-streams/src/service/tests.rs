@@ -366,7 +366,8 @@ fn a_mirror_of_another_account_goes_on_at_once_after_a_restart() {
             .with_import(Import::service("C", filter("$JS.API.>")).with_to("C.API.>"))
             .with_import(Import::stream("C", filter("to.>"))),
     ];
-    let broker_options = broker_core::Options { accounts: accounts.into(), ..Default::default() };
+    let accounts = accounts.map(Into::into).into();
+    let broker_options = broker_core::Options { accounts, ..Default::default() };
     let disk = crate::testing::TestDisk::new(7);
     let moment = (Instant::now(), SystemTime::now());
     let begin = || {
@@ -551,7 +552,8 @@ fn an_account_that_imports_the_api_of_another_one_leaves_all_requests_to_it() {
         AccountConfig::new("A").with_export(Export::service(filter("$JS.API.INFO"))),
         AccountConfig::new("B").with_import(Import::service("A", filter("$JS.API.INFO"))),
     ];
-    let options = broker_core::Options { accounts: accounts.into(), ..Default::default() };
+    let accounts = accounts.map(Into::into).into();
+    let options = broker_core::Options { accounts, ..Default::default() };
     let broker = Broker::new(options, (Instant::now, SystemTime::now));
     let with_streams = [("A", Some(AccountLimits::default())), ("B", None), ("C", None)];
     let accounts = with_streams.map(|(name, limits)| (name.to_owned(), limits)).into();

@@ -158,8 +158,8 @@ mod tests {
         let filter = |text| SubjectFilter::parse(text).unwrap();
         let options = Options {
             accounts: vec![
-                AccountConfig::new("A").with_export(Export::stream(filter("news.>"))),
-                AccountConfig::new("B").with_import(Import::stream("A", filter("news.>"))),
+                AccountConfig::new("A").with_export(Export::stream(filter("news.>"))).into(),
+                AccountConfig::new("B").with_import(Import::stream("A", filter("news.>"))).into(),
             ],
             ..Options::default()
         };

@@ -229,7 +229,7 @@ fn the_caches_of_all_accounts_together_are_bounded() {
 fn a_session_leaves_an_account_that_is_removed_and_stays_in_the_others() {
     let mut world = World::new();
     let configure = |world: &World, names: &[&str]| {
-        let accounts = names.iter().map(|name| AccountConfig::new(*name)).collect();
+        let accounts = names.iter().map(|name| AccountConfig::new(*name).into()).collect();
         world.shared.apply(|options, _| options.accounts = accounts)
     };
     configure(&world, &["A", "B"]);

@@ -22,6 +22,7 @@ pub(crate) fn options(setup: &Setup) -> Options {
     let mut accounts = vec![mapped(setup)];
     accounts.extend(setup.accounts().into_iter().map(|name| account(setup, name)));
     let no_header_support = setup.no_header_support;
+    let accounts = accounts.into_iter().map(Into::into).collect();
     Options { limits, no_header_support, accounts, ..Options::default() }
 }
 
