@@ -80,6 +80,31 @@ pub(crate) fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     subject.split(|byte| *byte == b'.')
 }
 
+/// Returns true if both are the same text. Compares common lengths without a call.
+#[inline(always)]
+pub(crate) fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    if a.len() <= 16
+        && let (Some(a), Some(b)) = (ends::<8>(a), ends::<8>(b))
+    {
+        return a == b;
+    }
+    if a.len() <= 32
+        && let (Some(a), Some(b)) = (ends::<16>(a), ends::<16>(b))
+    {
+        return a == b;
+    }
+    a == b
+}
+
+/// Returns the first and the last `N` bytes, which overlap in a text of less than twice that length.
+#[inline(always)]
+fn ends<const N: usize>(text: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
+    Some((text.first_chunk()?, text.last_chunk()?))
+}
+
 /// Returns the part before the first dot.
 pub(crate) fn first_token(subject: &[u8]) -> &[u8] {
     subject.split(|byte| *byte == b'.').next().unwrap_or_default()
@@ -111,4 +136,23 @@ fn check_tokens(text: &[u8]) -> Result<(), SubjectError> {
         }
     }
     if has_empty_token || is_token_empty { Err(SubjectError::EmptyToken) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_any_length_are_the_same_only_if_all_bytes_are() {
+        for len in 0..80 {
+            let text = vec![b'a'; len];
+            assert!(is_same(&text, &text.clone()), "{len}");
+            assert!(!is_same(&text, &[&text[..], b"a"].concat()), "{len}");
+            for at in 0..len {
+                let mut other = text.clone();
+                other[at] = b'b';
+                assert!(!is_same(&text, &other) && !is_same(&other, &text), "{len} {at}");
+            }
+        }
+    }
 }

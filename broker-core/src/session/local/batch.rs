@@ -12,6 +12,7 @@ use crate::proto::traced::is_mentioned;
 use crate::proto::{Publish, encode};
 use crate::session::error::PublishError;
 use crate::session::inside::InsidePublisher;
+use crate::subject::is_same;
 
 /// Collects messages and publishes them together, at a fraction of the cost: consecutive messages to one
 /// subject reach each receiver at once, and the task of a receiver is woken once.
@@ -90,8 +91,8 @@ impl Batch<'_> {
     }
 
     fn append(&mut self, message: &RawMessage<'_>, body_len: usize) {
-        let is_other =
-            self.entries.is_empty() || self.text.get(self.subject.clone()) != Some(message.subject);
+        let before = self.text.get(self.subject.clone()).unwrap_or_default();
+        let is_other = self.entries.is_empty() || !is_same(before, message.subject);
         if is_other {
             self.subject = self.text.len()..self.text.len() + message.subject.len();
             self.text.extend_from_slice(message.subject);
