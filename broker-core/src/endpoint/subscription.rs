@@ -16,7 +16,7 @@ pub(crate) struct Subscription {
     delivered: AtomicU64,
     /// The number of messages after which it ends; 0 for never. Written only with the endpoint's queue locked.
     max: AtomicU64,
-    /// [`OVER`], [`FILTERED`], [`LINKED`] and [`SHADOWED`].
+    /// [`OVER`], [`FILTERED`], [`LINKED`], [`SHADOWED`] and [`USED_ONCE`].
     flags: AtomicU8,
     /// Set by the interest that contains it.
     mark: AtomicU8,
@@ -34,6 +34,8 @@ const FILTERED: u8 = 2;
 const LINKED: u8 = 4;
 /// It has shadows in other accounts, or had some.
 const SHADOWED: u8 = 8;
+/// Each subject of its messages is used once: it gets the answers to requests.
+const USED_ONCE: u8 = 16;
 
 // The atomics of a model checker are larger.
 #[cfg(not(shuttle))]
@@ -142,9 +144,10 @@ impl Subscription {
         let queue = queue.unwrap_or_default();
         let [filter_len, queue_len] =
             [filter.len(), queue.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+        let used_once = if matches!(link, Link::Responses) { USED_ONCE } else { 0 };
         let linked = Box::new(Linked { bytes: [filter, queue, sid].concat().into(), link });
         let plain = Self::new(endpoint, b"", None, b"", false);
-        plain.flags.store(LINKED, Ordering::Relaxed);
+        plain.flags.store(LINKED | used_once, Ordering::Relaxed);
         Self { text: Text::Linked { filter_len, queue_len, linked }, ..plain }
     }
 
@@ -166,6 +169,11 @@ impl Subscription {
     #[inline]
     pub(crate) fn is_linked(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & LINKED != 0
+    }
+
+    /// Records that each subject of its messages is used once: caches leave them out.
+    pub(crate) fn set_used_once(&self) {
+        self.flags.fetch_or(USED_ONCE, Ordering::Relaxed);
     }
 
     /// Records that it has shadows. Returns false if it has ended: then nobody will end them.
@@ -306,7 +314,7 @@ impl Interested for Subscription {
     }
 
     fn is_used_once(&self) -> bool {
-        matches!(self.link(), Some(Link::Responses))
+        self.flags.load(Ordering::Relaxed) & USED_ONCE != 0
     }
 
     fn weight(&self) -> u32 {

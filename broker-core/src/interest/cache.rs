@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::look_ups::LookUps;
 use super::matches::Matches;
-use super::siblings::Siblings;
+use super::siblings::{self, Siblings};
 use super::{Generation, Interest, Interested, touch_all};
 use crate::limits::{BATCH_RUNS, CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
@@ -220,8 +220,11 @@ impl<S: Interested> MatchCache<S> {
         let (verdict, generation) = self.resolve(interest, hash, subject, judge);
         self.counts.note_fan_out(self.unkept.fan_out());
         if self.unkept.is_used_once() {
-            self.keep_siblings(interest, subject, generation);
-            return Known { verdict, matches: self.used_once() };
+            if subject.starts_with(siblings::PREFIX) {
+                self.keep_siblings(interest, subject, generation);
+                return Known { verdict, matches: self.used_once() };
+            }
+            return Known { verdict, matches: &self.unkept };
         }
         if !self.has_room_for(subject) {
             return Known { verdict, matches: &self.unkept };

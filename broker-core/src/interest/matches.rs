@@ -130,7 +130,10 @@ impl<S: Interested> Matches<S> {
     /// Returns true if a subject with these matches is not used again: it is the reply subject of one request.
     #[inline]
     pub(super) fn is_used_once(&self) -> bool {
-        self.services().iter().any(|service| service.is_used_once())
+        match &self.more {
+            Some(more) => more.services.iter().any(|service| service.is_used_once()),
+            None => self.plain.first().is_some_and(|one| one.is_used_once()),
+        }
     }
 
     /// Adds a subscription. Groups of one name are one group, whatever filters their members have.

@@ -11,6 +11,8 @@ use crate::sync::{AtomicU8, AtomicU32, Ordering};
 
 /// The filter of responses of services.
 const RESPONSES: &str = "_R_.a.>";
+/// The filter of the answers to the requests of a client inside the process.
+const ANSWERS: &str = "_INBOX.a.*";
 
 #[derive(Debug)]
 pub(super) struct Fake {
@@ -66,11 +68,11 @@ impl Interested for Fake {
     }
 
     fn is_service(&self) -> bool {
-        self.is_used_once()
+        self.filter == RESPONSES
     }
 
     fn is_used_once(&self) -> bool {
-        self.filter == RESPONSES
+        self.is_service() || self.filter == ANSWERS
     }
 }
 
@@ -423,4 +425,25 @@ fn one_look_up_serves_the_responses_of_an_account() {
     assert_eq!(hits(&["_R_.a.6", "_R_.a.7"]), 0, "a subscription tells them apart");
     interest.remove(&[one, all]);
     assert_eq!(hits(&["_R_.a.8", "_R_.a.9", "_R_.a.9.m.T"]), 1);
+}
+
+#[test]
+fn answers_of_requests_inside_the_process_are_not_cached() {
+    let interest = Interest::new(7);
+    let mut cache = MatchCache::new(interest.hasher(), 7, Arc::default());
+    let answers = fake(1, ANSWERS, None);
+    interest.insert(Arc::clone(&answers));
+    interest.insert(fake(2, "orders", None));
+    let mut look_up = |subject: &str, expected: &[u64]| {
+        let known = cache.look_up(&interest, subject.as_bytes(), None, |_| Verdict::ALLOWED);
+        assert_eq!(ids(known.matches), expected, "{subject}");
+        cache.remembered()
+    };
+    assert_eq!(look_up("orders", &[2]), 1);
+    for subject in ["_INBOX.a.1", "_INBOX.a.2", "_INBOX.a.2"] {
+        assert_eq!(look_up(subject, &[1]), 1, "it is used once");
+    }
+    interest.remove(&[answers]);
+    assert_eq!(look_up("_INBOX.a.2", &[]), 2);
+    assert_eq!(look_up("orders", &[2]), 2);
 }

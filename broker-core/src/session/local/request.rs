@@ -28,6 +28,7 @@ impl LocalSession {
             Err(SubscribeError::TooManyTokens) => return Ok(None),
             Err(error) => return Err(error),
         };
+        subscription.set_used_once();
         if let Err(late) = self.inbox.set(Inbox { subscription, prefix }) {
             self.end_inbox(&late);
         }
