@@ -23,6 +23,20 @@ pub struct Message {
     pub payload: Bytes,
 }
 
+impl Message {
+    /// Creates a message without reply and headers.
+    #[inline(always)]
+    pub(crate) fn of(subject: Subject, payload: Bytes) -> Self {
+        Self { subject, reply: None, headers: None, payload }
+    }
+
+    /// Returns the reply subject; empty without one.
+    #[inline(always)]
+    pub(crate) fn reply_bytes(&self) -> &[u8] {
+        self.reply.as_ref().map_or(&[], |reply| reply.as_ref())
+    }
+}
+
 /// A borrowed message in wire form: raw bytes, unparsed.
 ///
 /// A [handler](crate::Broker::handle) receives and publishes messages in this form, so that a forwarded message is

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Instant, SystemTime};
 
-use broker_core::auth::{Grant, Permissions};
+use broker_core::auth::{AllowResponses, Grant, Permissions};
 use broker_core::limits::{LOCAL_QUEUE_MESSAGES, LOCAL_REQUESTS};
 use broker_core::{
     Broker, Client, CloseReason, HeaderMap, Limits, Options, PublishError, RawMessage,
@@ -518,6 +518,88 @@ fn a_full_queue_drops_and_counts_messages() {
     let rest: Vec<_> = std::iter::from_fn(|| inbox.try_next()).collect();
     assert_eq!((rest.len(), inbox.dropped()), (LOCAL_QUEUE_MESSAGES, 3));
     assert_eq!(rest.last().unwrap().payload, "after");
+}
+
+/// A message to the subject of the message before goes a shorter way if one subscription inside the process gets it.
+#[test]
+fn repeated_messages_follow_the_same_rules_as_the_first() {
+    let broker = broker();
+    let (client, reader) = (broker.client(), broker.client());
+    let publish = |payload: &str| {
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        block_on(client.publish("a", payload)).unwrap();
+    };
+    let mut inbox = block_on(reader.subscribe("a")).unwrap();
+    publish("first");
+    assert_eq!(inbox.try_next().unwrap().payload, "first");
+
+    inbox.set_capacity(2);
+    ["1", "2", "3", "4"].into_iter().for_each(publish);
+    assert_eq!(inbox.dropped(), 2, "a full queue drops and counts");
+    assert_eq!(inbox.try_next().unwrap().payload, "1");
+    publish("5");
+    let rest: Vec<Bytes> = std::iter::from_fn(|| inbox.try_next()).map(|one| one.payload).collect();
+    assert_eq!((rest, inbox.dropped()), (vec!["2".into(), "5".into()], 2));
+
+    let mut other = block_on(reader.subscribe(">")).unwrap();
+    publish("both");
+    assert_eq!(inbox.try_next().unwrap().payload, "both");
+    assert_eq!(other.try_next().unwrap().payload, "both");
+    drop(other);
+    publish("one");
+    assert_eq!(inbox.try_next().unwrap().payload, "one");
+
+    let own = block_on(client.subscribe("own")).unwrap();
+    for _ in 0..3 {
+        block_on(client.publish("own", Bytes::new())).unwrap();
+    }
+    drop(own);
+    inbox.unsubscribe_after(10);
+    ["9", "10", "late"].into_iter().for_each(publish);
+    let last: Vec<Bytes> = std::iter::from_fn(|| inbox.try_next()).map(|one| one.payload).collect();
+    assert_eq!(last, ["9", "10"], "it ends after ten messages, dropped ones included");
+    assert_eq!(block_on(inbox.next()), None);
+    assert_eq!(broker.stats().subscriptions, 0);
+    assert!(matches!(block_on(client.request("a", Bytes::new())), Err(RequestError::NoResponders)));
+}
+
+#[test]
+fn repeated_requests_allow_a_response_each() {
+    let broker = broker();
+    let permissions = Permissions::builder()
+        .publish_allow(["nothing"])
+        .allow_responses(AllowResponses::new(1, None))
+        .build()
+        .unwrap();
+    let (client, service) = (broker.client(), client_who(&broker, permissions));
+    let mut requests = block_on(service.subscribe("service")).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    for number in 0..5 {
+        let mut asking = pin!(client.request("service", format!("{number}").into()));
+        assert!(asking.as_mut().poll(&mut cx).is_pending());
+        let request = requests.try_next().unwrap();
+        let reply = request.reply.unwrap();
+        block_on(service.publish(reply.clone(), request.payload)).unwrap();
+        assert!(block_on(service.publish(reply, Bytes::new())).is_err(), "one response is allowed");
+        let Poll::Ready(Ok(answer)) = asking.poll(&mut cx) else { panic!("no answer") };
+        assert_eq!(answer.payload, format!("{number}"));
+    }
+}
+
+#[test]
+fn each_repeated_message_wakes_the_task_that_waits() {
+    let broker = broker();
+    let client = broker.client();
+    let mut inbox = block_on(broker.client().subscribe("a")).unwrap();
+    let woken = Arc::new(Flag::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    for _ in 0..5 {
+        let mut next = pin!(inbox.next());
+        assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        block_on(client.publish("a", Bytes::new())).unwrap();
+        assert!(woken.0.swap(false, Ordering::Relaxed));
+        assert!(next.poll(&mut Context::from_waker(&waker)).is_ready());
+    }
 }
 
 #[test]

@@ -137,6 +137,15 @@ impl Account {
         (members.connections, members.leaf_nodes)
     }
 
+    /// Returns true if a probe passes on the messages of the account.
+    #[inline(always)]
+    pub(crate) fn is_probed(&self) -> bool {
+        #[cfg(feature = "testing")]
+        return self.seam.probe().is_some();
+        #[cfg(not(feature = "testing"))]
+        false
+    }
+
     /// Shares the probe of the broker.
     #[cfg(feature = "testing")]
     pub(crate) fn with_seam(self, seam: &Arc<crate::probe::Seam>) -> Self {

@@ -4,7 +4,7 @@
 //! Messages leave the core only through a destination, and only a destination drops and counts messages.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::endpoint::{Endpoint, Subscription};
 use crate::error::CloseReason;
 use crate::interest::Prefetched;
+use crate::message::Message;
 use crate::message_trace::{MessageTrace, StreamTrace};
 use crate::proto::Publish;
 use crate::subject::Subject;
@@ -73,6 +74,15 @@ impl Accepted {
     };
 }
 
+/// The result of taking one message by value.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// The subscription has reached its maximum number of messages.
+    pub(crate) is_last: bool,
+    /// The task that waits for the message. The caller wakes it when no lock is held.
+    pub(crate) reader: Option<Waker>,
+}
+
 /// Counters of messages and bytes sent, dropped and pending.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct OutCounts {
@@ -114,6 +124,17 @@ pub(crate) trait Destination: Send + Sync {
         may_refuse: bool,
         scratch: &mut Scratch,
     ) -> Accepted;
+
+    /// Returns true if it [takes](Self::take) messages by value.
+    fn takes_messages(&self) -> bool {
+        false
+    }
+
+    /// Takes one message without headers for a subscription by value, which saves copies. Returns the message if it must
+    /// be [delivered](Self::deliver).
+    fn take(&self, _subscription: &Subscription, message: Message) -> Result<Taken, Message> {
+        Err(message)
+    }
 
     /// Takes messages of an account for a peer server, with the queue groups that the peer was picked for. Takes
     /// nothing unless the destination is a peer's.

@@ -26,7 +26,7 @@ pub use kind::{Kind, Kinds};
 
 pub(crate) use byte_queue::{Interceptor, SlowWrite, WriteWait};
 pub(crate) use control::{AckGuard, ControlMailbox, SessionUpdate};
-pub(crate) use destination::{Accepted, Ahead, Destination, Run, recycle};
+pub(crate) use destination::{Accepted, Ahead, Destination, Run, Taken, recycle};
 pub(crate) use handler::{Handle, HandlerQueue, Sending, run_handlers};
 pub(crate) use info_wave::{InfoTurn, InfoWave};
 pub(crate) use local_queue::{LocalQueues, TOKEN_LEN, Token, sid_number};
@@ -61,6 +61,8 @@ pub(crate) struct Endpoint {
     pub(crate) transport: TransportInfo,
     pub(crate) since: Instant,
     pub(crate) destination: Arc<dyn Destination>,
+    /// Its destination takes messages by value.
+    pub(crate) takes_messages: bool,
     pub(crate) control: ControlMailbox,
     pub(crate) kind: Kind,
     /// Client metadata from CONNECT; empty before CONNECT.
@@ -139,6 +141,7 @@ impl Endpoint {
             remote,
             transport,
             since: now,
+            takes_messages: destination.takes_messages(),
             destination,
             control: ControlMailbox::default(),
             kind,

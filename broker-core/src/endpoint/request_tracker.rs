@@ -162,6 +162,7 @@ impl Interceptor for RequestTracker {
 
 /// Returns true if a subscription to this filter waits for replies: all official clients use the prefix,
 /// unless configured otherwise. A reply may itself ask for one, as those of streams do, and must be delivered.
+#[inline]
 pub(crate) fn is_inbox(filter: &[u8]) -> bool {
     filter.starts_with(b"_INBOX.")
 }

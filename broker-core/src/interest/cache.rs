@@ -12,7 +12,7 @@ use super::siblings::{self, Siblings};
 use super::{Generation, Interest, Interested, touch_all};
 use crate::limits::{BATCH_RUNS, CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
-use crate::subject::Mapped;
+use crate::subject::{Mapped, is_same};
 use crate::subject_counts::Verdict;
 use crate::sync::Arc;
 
@@ -172,6 +172,19 @@ impl<S: Interested> MatchCache<S> {
             return self.entries[self.last].known();
         }
         self.look_up_other(interest, subject, prefetched, judge)
+    }
+
+    /// Returns the result of the last look-up, if it is that of `subject` and up to date.
+    #[inline(always)]
+    pub(crate) fn look_up_last(
+        &self,
+        interest: &Interest<S>,
+        subject: &[u8],
+    ) -> Option<Known<'_, S>> {
+        let entry = self.entries.get(self.last)?;
+        let is_it =
+            is_same(entry.subject.bytes(), subject) && interest.is_current(entry.generation);
+        if is_it { Some(entry.known()) } else { None }
     }
 
     /// Returns true if the entry at that position is for `subject` and up to date.

@@ -71,6 +71,15 @@ impl<S: Interested> Matches<S> {
         self.more.is_none()
     }
 
+    /// Returns the subscription that is all that matches, if there is one.
+    #[inline(always)]
+    pub(crate) fn only(&self) -> Option<&Arc<S>> {
+        match (&*self.plain, &self.more) {
+            ([only], None) => Some(only),
+            _ => None,
+        }
+    }
+
     /// Returns the queue groups.
     #[inline]
     pub(crate) fn groups(&self) -> &[Vec<Arc<S>>] {

@@ -9,12 +9,15 @@
 //! ample room at all members. What a member does not take, because it ends in that moment, goes to another one; what none takes
 //! counts as a message without a receiver here.
 
+use std::task::Waker;
+
 use smallvec::SmallVec;
 
 use crate::account::Account;
 use crate::endpoint::{Accepted, Endpoint, Link, Run, Scratch, Sender, Subscription, run_handlers};
 use crate::interest::{Interested, Matches};
 use crate::limits::{DISTRIBUTED_MEMBERS, FLUSH_ALL_AT_BYTES, FLUSH_AT_BYTES, RUN_MESSAGES};
+use crate::message::Message;
 use crate::proto::Publish;
 use crate::random::Random;
 use crate::subject::SubjectBuffer;
@@ -66,6 +69,40 @@ pub(super) fn deliver_to_local<'a>(
                 no_responders(&run.messages[place], scratch);
             }
         }
+    }
+}
+
+/// Returns true if a message without headers may be [handed over](hand_over) to the subscription that is all that matches.
+#[inline(always)]
+pub(crate) fn may_hand_over(
+    account: &Account,
+    from: Sender,
+    only: &Subscription,
+    has_reply: bool,
+) -> bool {
+    let endpoint = &*only.endpoint;
+    endpoint.takes_messages
+        && (endpoint.id != from.id || from.echo)
+        && only.is_ordinary()
+        && !(has_reply && endpoint.tracks_replies())
+        && !account.is_probed()
+}
+
+/// Hands a message over by value. Returns the task to be woken when no lock is held, or the message if it must be delivered
+/// as a run.
+#[inline(always)]
+pub(crate) fn hand_over(
+    only: &Arc<Subscription>,
+    message: Message,
+) -> Result<Option<Waker>, Message> {
+    match only.endpoint.destination.take(only, message) {
+        Ok(taken) => {
+            if taken.is_last {
+                end_at_home(only);
+            }
+            Ok(taken.reader)
+        }
+        Err(message) => Err(message),
     }
 }
 

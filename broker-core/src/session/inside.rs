@@ -1,13 +1,16 @@
 //! Shared by in-process clients and handlers: joining an account and publishing.
 
+use bytes::Bytes;
+
 use super::error::PublishError;
 use super::member::Member;
 use super::publisher::{PublishObserver, Publisher};
 use super::sizes::Sizes;
 use super::traces::{Traced, decide};
 use crate::auth::Grant;
-use crate::endpoint::{Destination, Endpoint, Kind, Run, Scratch};
+use crate::endpoint::{Destination, Endpoint, Kind, Run, Scratch, Subscription};
 use crate::error::ClientFault;
+use crate::message::Message;
 use crate::proto::Publish;
 use crate::proto::traced::is_mentioned;
 use crate::shared::Shared;
@@ -54,7 +57,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) header_len: Option<usize>,
     pub(super) body: &'a [u8],
     /// The memory of the body, if receivers may share it.
-    pub(super) shared: Option<&'a bytes::Bytes>,
+    pub(super) shared: Option<&'a Bytes>,
 }
 
 impl InsidePublisher {
@@ -126,6 +129,28 @@ impl InsidePublisher {
             return Err(PublishError::Denied(destination));
         }
         if observer.denied { Err(denied(message.subject)) } else { Ok(()) }
+    }
+
+    /// Returns the subscription that a message without headers can be handed over to: see
+    /// [`Publisher::only_receiver`].
+    #[inline(always)]
+    pub(super) fn only_receiver(
+        &mut self,
+        shared: &Shared,
+        member: &Member,
+        message: &Message,
+    ) -> Option<&Arc<Subscription>> {
+        self.follow(shared, member);
+        if message.payload.len() > self.max_payload_bytes {
+            return None;
+        }
+        self.publisher.only_receiver(member, message)
+    }
+
+    /// Counts a message that was handed over.
+    #[inline(always)]
+    pub(super) fn count_handed_over(&mut self, member: &Member, bytes: usize) {
+        self.publisher.add_counts(&member.endpoint, 1, bytes);
     }
 
     /// Publishes consecutive messages to one subject that ask for no tracing. Messages that are too large are left

@@ -8,10 +8,10 @@
 use super::member::Member;
 use super::server::{publish_event, publish_from_server};
 use crate::account::{Account, Requester, is_marked};
-use crate::endpoint::{Endpoint, Run, Scratch, Sender, Sending, Subscription};
+use crate::endpoint::{Endpoint, Run, Scratch, Sender, Sending, Subscription, is_inbox};
 use crate::error::ClientFault;
 use crate::interest::{Known, MatchCache, Matches, PrefetchedBatch};
-use crate::message::RawMessage;
+use crate::message::{Message, RawMessage};
 use crate::message_trace::MessageTrace;
 use crate::proto::{Publish, have_replies};
 use crate::random::Random;
@@ -20,7 +20,7 @@ use crate::reserved::{
 };
 use crate::routing::{
     Audience, Requesting, ServiceState, deliver, deliver_for, deliver_traced,
-    deliver_with_services, pass_responses, pass_to_services,
+    deliver_with_services, may_hand_over, pass_responses, pass_to_services,
 };
 use crate::shared::Shared;
 use crate::subject::{Choices, Mapped, Subject};
@@ -154,6 +154,37 @@ impl Publisher {
                 self.publish_among(member, run, &choices, observer, scratch);
             }
         }
+    }
+
+    /// Returns the subscription that is all that gets a message without headers, if the message can be handed over to it
+    /// instead of being [published](Self::publish_here) as a run: the subject is that of the message before, or an inbox,
+    /// and the rules of publishing allow the message and treat it in no special way. The caller
+    /// [counts](Self::add_counts) the message.
+    #[inline(always)]
+    pub(super) fn only_receiver(
+        &mut self,
+        member: &Member,
+        message: &Message,
+    ) -> Option<&Arc<Subscription>> {
+        let Member { account, endpoint, .. } = member;
+        let (subject, reply): (&[u8], _) = (message.subject.as_ref(), message.reply_bytes());
+        let cache = self.cache.as_mut()?;
+        // The message before seldom had the same inbox.
+        let known = if is_inbox(subject) {
+            let counting = &mut self.counting;
+            cache.look_up(&account.interest, subject, None, |subject| {
+                counting.judge(endpoint.permissions.load().as_ref(), subject)
+            })
+        } else {
+            cache.look_up_last(&account.interest, subject)?
+        };
+        let only = known.matches.only()?;
+        let may_pass = may_hand_over(account, endpoint.as_sender(), only, !reply.is_empty())
+            && known.verdict == Verdict::ALLOWED
+            && subject_rule(account, endpoint, subject) == SubjectRule::Plain
+            && !is_marked(subject)
+            && !is_reserved_reply(endpoint, reply);
+        may_pass.then_some(only)
     }
 
     /// Publishes a run whose messages have subjects picked by chance. Consecutive ones with one subject are a run.
@@ -342,11 +373,17 @@ impl Publisher {
     #[inline(always)]
     fn count(&mut self, endpoint: &Endpoint, run: &Run<'_>) -> usize {
         let bytes: usize = run.messages.iter().map(|message| message.body.len()).sum();
-        self.in_messages += run.messages.len() as u64;
+        self.add_counts(endpoint, run.messages.len(), bytes);
+        bytes
+    }
+
+    /// Counts messages.
+    #[inline(always)]
+    pub(super) fn add_counts(&mut self, endpoint: &Endpoint, messages: usize, bytes: usize) {
+        self.in_messages += messages as u64;
         self.in_bytes += bytes as u64;
         endpoint.in_messages.store(self.in_messages, Ordering::Relaxed);
         endpoint.in_bytes.store(self.in_bytes, Ordering::Relaxed);
-        bytes
     }
 }
 

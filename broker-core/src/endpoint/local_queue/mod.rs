@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
-use super::{Accepted, Destination, OutCounts, Run, Scratch};
+use super::{Accepted, Destination, OutCounts, Run, Scratch, Taken};
 use crate::arena::Arena;
 use crate::endpoint::Subscription;
 use crate::error::CloseReason;
@@ -39,7 +40,7 @@ struct State {
     opened: u32,
     requests: Requests,
     /// Readers that wait for messages delivered by the current call.
-    to_wake: Vec<Waker>,
+    to_wake: SmallVec<[Waker; 2]>,
     is_touched: bool,
     /// All queues have ended, regardless of their own flags.
     is_closed: bool,
@@ -83,6 +84,12 @@ impl LocalQueue {
     /// Returns true if at most half of the queue is used, so that several publishers that see it at once all find room.
     fn has_room(&self) -> bool {
         self.messages.len() <= self.capacity / 2
+    }
+
+    /// Returns true if it takes one more message as it is.
+    #[inline]
+    fn may_take_one(&self) -> bool {
+        !self.is_over && self.messages.len() < self.capacity
     }
 
     /// Returns the publishers to be woken, if there is room or the queue has ended.
@@ -343,6 +350,43 @@ impl Destination for LocalQueues {
             must_flush,
             ..Accepted::NOTHING
         }
+    }
+
+    fn takes_messages(&self) -> bool {
+        true
+    }
+
+    /// Takes a message that the queue has room for, or that is the answer to an open request.
+    fn take(&self, subscription: &Subscription, message: Message) -> Result<Taken, Message> {
+        let sid = sid_number(subscription);
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let is_closed = state.is_closed;
+        let found = state.queues.get_mut(place(sid)).filter(|queue| queue.sid == sid);
+        let found = found.filter(|queue| !is_closed && queue.may_take_one());
+        let Some(local_queue) = found else { return Err(message) };
+        let mut token = None;
+        if local_queue.is_inbox {
+            token = Token::read(message.subject.as_ref()).filter(|it| state.requests.wants(*it));
+            if token.is_none() {
+                return Err(message);
+            }
+        }
+        let admitted = subscription.admit(1);
+        if admitted.count == 0 {
+            return Err(message);
+        }
+        local_queue.is_over |= admitted.is_last;
+        state.counts.messages += 1;
+        state.counts.bytes += message.payload.len() as u64;
+        let reader = match token {
+            Some(token) => state.requests.answer(token, message),
+            None => {
+                local_queue.messages.push_back(message);
+                local_queue.reader.take()
+            }
+        };
+        Ok(Taken { is_last: admitted.is_last, reader })
     }
 
     fn has_plenty_of_room(

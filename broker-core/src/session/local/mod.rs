@@ -57,7 +57,7 @@ impl Client {
     where
         S: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(&parse(subject)?, None, None, &payload)
+        self.session.publish(Message::of(parse(subject)?, payload))
     }
 
     /// Publishes a message with a reply subject.
@@ -75,7 +75,8 @@ impl Client {
         S: TryInto<Subject, Error: Into<SubjectError>>,
         R: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(&parse(subject)?, Some(&parse(reply)?), None, &payload)
+        let message = Message::of(parse(subject)?, payload);
+        self.session.publish(Message { reply: Some(parse(reply)?), ..message })
     }
 
     /// Publishes a message with headers.
@@ -92,7 +93,8 @@ impl Client {
     where
         S: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(&parse(subject)?, None, Some(&headers), &payload)
+        let message = Message::of(parse(subject)?, payload);
+        self.session.publish(Message { headers: Some(headers), ..message })
     }
 
     /// Publishes a message with headers and a reply subject.
@@ -111,7 +113,9 @@ impl Client {
         S: TryInto<Subject, Error: Into<SubjectError>>,
         R: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(&parse(subject)?, Some(&parse(reply)?), Some(&headers), &payload)
+        let message = Message::of(parse(subject)?, payload);
+        let (reply, headers) = (Some(parse(reply)?), Some(headers));
+        self.session.publish(Message { reply, headers, ..message })
     }
 
     /// Publishes a raw message, which is the cheapest way for one message. For many see [`Self::batch`].
@@ -198,10 +202,10 @@ impl Client {
         let answer = match self.session.inbox()? {
             Some(inbox) => {
                 let (request, reply) = Request::begin(&self.session, inbox)?;
-                self.session.publish(&subject, Some(&reply), headers.as_ref(), &payload)?;
+                self.session.publish(Message { subject, reply: Some(reply), headers, payload })?;
                 request.answer().await
             }
-            None => self.ask_by_itself(&subject, headers.as_ref(), payload).await?,
+            None => self.ask_by_itself(subject, headers, payload).await?,
         };
         let answer = answer.ok_or(RequestError::Closed)?;
         let is_empty = answer.payload.is_empty();
@@ -214,14 +218,14 @@ impl Client {
     /// Sends a request with a subscription of its own for the answer.
     async fn ask_by_itself(
         &self,
-        subject: &Subject,
-        headers: Option<&HeaderMap>,
+        subject: Subject,
+        headers: Option<HeaderMap>,
         payload: Bytes,
     ) -> Result<Option<Message>, RequestError> {
         let inbox = parse(self.new_inbox())?;
         let mut answers = self.subscribe(&inbox).await?;
         answers.unsubscribe_after(1);
-        self.session.publish(subject, Some(&inbox), headers, &payload)?;
+        self.session.publish(Message { subject, reply: Some(inbox), headers, payload })?;
         Ok(answers.next().await)
     }
 

@@ -10,14 +10,14 @@ use crate::headers::HeaderMap;
 use crate::interest::Matches;
 use crate::message::{Message, RawMessage};
 use crate::proto::Publish;
-use crate::routing::flush_touched;
+use crate::routing::{flush_touched, hand_over};
 use crate::session::error::{PublishError, SubscribeError};
 use crate::session::inside::{InsidePublisher, Outgoing, join};
 use crate::session::member::Member;
 use crate::session::publisher::destinations;
 use crate::shared::Shared;
 use crate::subject::Subject;
-use crate::sync::{Arc, Mutex, OnceLock};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::batch_size::BatchSize;
 use super::inbox::Inbox;
@@ -51,33 +51,48 @@ impl LocalSession {
         Self { shared, member, local_queues, publish_state, batch_size, inbox }
     }
 
+    /// Publishes a message.
     #[inline(always)]
-    pub(super) fn publish(
-        &self,
-        subject: &Subject,
-        reply: Option<&Subject>,
-        headers: Option<&HeaderMap>,
-        payload: &Bytes,
-    ) -> Result<(), PublishError> {
-        match headers {
-            Some(headers) => self.publish_with_headers(subject, reply, headers, payload),
-            None => self.publish_one(&outgoing(subject, reply, None, payload)),
+    pub(super) fn publish(&self, message: Message) -> Result<(), PublishError> {
+        match &message.headers {
+            Some(_) => self.publish_with_headers(message),
+            None => self.publish_bare(message),
         }
     }
 
     #[inline(never)]
-    fn publish_with_headers(
-        &self,
-        subject: &Subject,
-        reply: Option<&Subject>,
-        headers: &HeaderMap,
-        payload: &Bytes,
-    ) -> Result<(), PublishError> {
-        if headers.is_empty() {
-            return self.publish_one(&outgoing(subject, reply, None, payload));
+    fn publish_with_headers(&self, mut message: Message) -> Result<(), PublishError> {
+        let headers = message.headers.take().filter(|headers| !headers.is_empty());
+        let Some(headers) = headers else { return self.publish_bare(message) };
+        let (header_len, body) = headers.join(&message.payload)?;
+        let outgoing = outgoing(&message, Some(header_len), &body);
+        self.publish_one(self.publish_state.lock(), &outgoing)
+    }
+
+    /// Publishes a message without headers.
+    #[inline(never)]
+    fn publish_bare(&self, message: Message) -> Result<(), PublishError> {
+        let mut publish_state = self.publish_state.lock();
+        let (publisher, bytes) = (&mut publish_state.publisher, message.payload.len());
+        let handed = match publisher.only_receiver(&self.shared, &self.member, &message) {
+            Some(only) => hand_over(only, message),
+            None => Err(message),
+        };
+        match handed {
+            Ok(reader) => {
+                publisher.count_handed_over(&self.member, bytes);
+                // Nothing was appended to a connection: there is nothing to flush, and no memory to check.
+                drop(publish_state);
+                if let Some(reader) = reader {
+                    reader.wake();
+                }
+                Ok(())
+            }
+            Err(message) => {
+                let outgoing = outgoing(&message, None, &message.payload);
+                self.publish_one(publish_state, &outgoing)
+            }
         }
-        let (header_len, body) = headers.join(payload)?;
-        self.publish_one(&outgoing(subject, reply, Some(header_len), &body))
     }
 
     /// Publishes a raw message.
@@ -87,18 +102,25 @@ impl LocalSession {
             joined = [message.headers, message.payload].concat();
             &joined
         });
-        self.publish_one(&Outgoing {
+        let outgoing = Outgoing {
             subject: message.subject,
             parsed: None,
             reply: message.reply,
             header_len: Some(message.headers.len()).filter(|len| *len > 0),
             body,
             shared: message.shared,
-        })
+        };
+        self.publish_one(self.publish_state.lock(), &outgoing)
     }
 
-    fn publish_one(&self, message: &Outgoing<'_>) -> Result<(), PublishError> {
-        self.publish_all(|publisher, unanswered, scratch| {
+    /// Publishes a message as a run.
+    #[inline(never)]
+    fn publish_one(
+        &self,
+        publish_state: MutexGuard<'_, PublishState>,
+        message: &Outgoing<'_>,
+    ) -> Result<(), PublishError> {
+        self.publish_by(publish_state, |publisher, unanswered, scratch| {
             let no_responders = |subject: &[u8], message: &Publish<'_>, _: &mut Scratch| {
                 unanswered.extend(self.no_responders(subject, message));
             };
@@ -106,15 +128,23 @@ impl LocalSession {
         })
     }
 
-    /// Lets `publish` publish, and flushes once. The replies to requests without responders are collected in a
-    /// list, because a task that waits for them may publish in its turn.
-    #[inline(always)]
+    /// Lets `publish` publish, and flushes once.
     pub(super) fn publish_all<R>(
         &self,
         publish: impl FnOnce(&mut InsidePublisher, &mut Vec<(u64, Message)>, &mut Scratch) -> R,
     ) -> R {
+        self.publish_by(self.publish_state.lock(), publish)
+    }
+
+    /// As [`Self::publish_all`], with the locked state. The replies to requests without responders are collected in a
+    /// list, because a task that waits for them may publish in its turn.
+    #[inline(always)]
+    fn publish_by<R>(
+        &self,
+        mut publish_state: MutexGuard<'_, PublishState>,
+        publish: impl FnOnce(&mut InsidePublisher, &mut Vec<(u64, Message)>, &mut Scratch) -> R,
+    ) -> R {
         let mut unanswered = Vec::new();
-        let mut publish_state = self.publish_state.lock();
         let PublishState { publisher, scratch } = &mut *publish_state;
         let lent = scratch.get_or_insert_default();
         lent.start_by(&self.shared.clock);
@@ -204,16 +234,11 @@ impl LocalSession {
 }
 
 #[inline(always)]
-fn outgoing<'a>(
-    subject: &'a Subject,
-    reply: Option<&'a Subject>,
-    header_len: Option<usize>,
-    body: &'a Bytes,
-) -> Outgoing<'a> {
+fn outgoing<'a>(message: &'a Message, header_len: Option<usize>, body: &'a Bytes) -> Outgoing<'a> {
     Outgoing {
-        subject: subject.as_ref(),
-        parsed: Some(subject),
-        reply: reply.map(AsRef::as_ref).unwrap_or_default(),
+        subject: message.subject.as_ref(),
+        parsed: Some(&message.subject),
+        reply: message.reply_bytes(),
         header_len,
         body,
         shared: Some(body),
