@@ -211,7 +211,8 @@ impl ClientSession {
         if !(0..=1).contains(&self.options.protocol) {
             return self.fault(&ClientFault::BadProtocol, scratch);
         }
-        if self.options.no_responders && !self.options.headers {
+        // NATS 2.14: client.go processConnect: headers that the server does not support are none.
+        if self.options.no_responders && !self.limits.headers {
             return self.fault(&ClientFault::NoRespondersRequiresHeaders, scratch);
         }
         // An operation other than CONNECT is answered by itself.
