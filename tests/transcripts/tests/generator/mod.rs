@@ -45,7 +45,11 @@ pub(crate) fn session(random: &mut Random) -> Vec<Operation> {
         operations.push(introduction(random));
     }
     for _ in 0..1 + random.below(5) {
-        operations.push(operation(random));
+        operations.push(operation(random, operations.is_empty()));
+        // It closes the connection, but nats-server handles what it has read with it.
+        if operations.last().is_some_and(|last| last.starts_with(b"-ERR")) {
+            break;
+        }
     }
     while operations.concat().len() > 480 {
         operations.pop();
@@ -73,13 +77,14 @@ fn introduction(random: &mut Random) -> Operation {
     format!("CONNECT {}}}\r\n", json.trim_end_matches(',')).into_bytes()
 }
 
-fn operation(random: &mut Random) -> Operation {
+fn operation(random: &mut Random, is_first: bool) -> Operation {
     match random.below(20) {
         0..=5 => publish(random),
         6..=8 => publish_with_headers(random),
         9..=13 => subscribe(random),
         14..=15 => unsubscribe(random),
-        16 => connect(random),
+        // A later CONNECT is not to name credentials: those of before are not kept (docs/compat.md).
+        16 => connect(random, if is_first { &KEYS } else { &KEYS[CREDENTIALS..] }),
         17 => info(random),
         _ => random
             .pick(&[
@@ -285,30 +290,33 @@ fn unsubscribe(random: &mut Random) -> Operation {
     line(random, &words).into_bytes()
 }
 
+/// Keys of CONNECT, credentials first.
 const KEYS: [&str; 14] = [
-    "verbose",
-    "VERBOSE",
-    "name",
     "user",
     "pass",
     "u\u{17f}er",
+    "jwt",
+    "verbose",
+    "VERBOSE",
+    "name",
     "protocol",
     "echo",
     "import",
-    "jwt",
     "remote_account",
     "proxy_sig",
     "account",
     "other",
 ];
 
+const CREDENTIALS: usize = 4;
+
 /// Returns CONNECT with any JSON, mostly an object.
-fn connect(random: &mut Random) -> Operation {
+fn connect(random: &mut Random, keys: &[&str]) -> Operation {
     let mut json = Vec::new();
     if random.once_in(5) {
-        value(random, 3, &mut json);
+        value(random, keys, 3, &mut json);
     } else {
-        object(random, 2, &mut json);
+        object(random, keys, 2, &mut json);
     }
     if random.once_in(12) {
         json.extend_from_slice(random.pick(&[" ", "x", "{}", ",", "\0"]).as_bytes());
@@ -324,22 +332,22 @@ fn connect(random: &mut Random) -> Operation {
 fn info(random: &mut Random) -> Operation {
     let keys = ["port", "headers", "nonce", "connect_urls", "max_payload", "export", "gossip_mode"];
     let mut json = format!("{{\"{}\":", random.pick(&keys)).into_bytes();
-    value(random, 2, &mut json);
+    value(random, &KEYS, 2, &mut json);
     [b"INFO ", &json[..], b"}\r\n"].concat()
 }
 
-fn object(random: &mut Random, depth: usize, json: &mut Vec<u8>) {
+fn object(random: &mut Random, keys: &[&str], depth: usize, json: &mut Vec<u8>) {
     json.push(b'{');
     for place in 0..random.below(4) {
         if place > 0 {
             json.push(b',');
         }
-        let key = random.pick(&KEYS);
+        let key = random.pick(keys);
         json.extend_from_slice(format!("\"{key}\"").as_bytes());
         json.extend_from_slice(if random.once_in(8) { b" : " } else { b":" });
         // Mostly a value of the right type: a wrong one hides the others.
         match (key, random.below(6)) {
-            (_, 0) => value(random, depth, json),
+            (_, 0) => value(random, keys, depth, json),
             ("verbose" | "VERBOSE" | "echo", _) => json.extend_from_slice(b"false"),
             ("protocol", _) => json.extend_from_slice(random.pick(&["0", "1", "-0"]).as_bytes()),
             ("user" | "u\u{17f}er", _) => json.extend_from_slice(b"\"eva\""),
@@ -352,7 +360,7 @@ fn object(random: &mut Random, depth: usize, json: &mut Vec<u8>) {
     json.push(b'}');
 }
 
-fn value(random: &mut Random, depth: usize, json: &mut Vec<u8>) {
+fn value(random: &mut Random, keys: &[&str], depth: usize, json: &mut Vec<u8>) {
     match random.below(if depth > 0 { 8 } else { 5 }) {
         0 => json
             .extend_from_slice(random.pick(&["null", "true", "false", "nul", "True"]).as_bytes()),
@@ -379,14 +387,14 @@ fn value(random: &mut Random, depth: usize, json: &mut Vec<u8>) {
                 .as_bytes(),
         ),
         3..=4 => string(random, json),
-        5..=6 => object(random, depth - 1, json),
+        5..=6 => object(random, keys, depth - 1, json),
         _ => {
             json.push(b'[');
             for place in 0..random.below(3) {
                 if place > 0 {
                     json.push(b',');
                 }
-                value(random, depth - 1, json);
+                value(random, keys, depth - 1, json);
             }
             json.extend_from_slice(random.pick(&["]", "]", "]", ",]", "}"]).as_bytes());
         }
