@@ -34,6 +34,10 @@ impl Options {
             );
         }
         for (path, tls, _) in self.tls_blocks() {
+            for key in tls.keys_of_a_store() {
+                let text = "it selects from a certificate store, and has no effect here";
+                say(&format!("{path}.{key}"), text);
+            }
             if tls.insecure && matches!(path, "tls" | "websocket.tls" | "mqtt.tls") {
                 let text =
                     "it applies to connections to other servers only, and has no effect here";
@@ -106,10 +110,25 @@ mod tests {
         let mut options = Options { tls: Some(tls()), ..Options::default() };
         options.websocket.tls = Some(tls());
         options.cluster.tls = Some(tls());
+        options.resolver_tls = Some(Tls {
+            cert_match_by: Some("Subject".into()),
+            cert_match: Some("a".into()),
+            ca_certs_match: vec!["b".into()],
+            cert_match_skip_invalid: true,
+            ..Tls::default()
+        });
         let paths: Vec<_> = options.advice().into_iter().map(|advice| advice.path).collect();
         assert_eq!(
             paths,
-            ["tls.insecure", "websocket.tls.insecure", "websocket.tls.handshake_first"]
+            [
+                "tls.insecure",
+                "websocket.tls.insecure",
+                "resolver_tls.cert_match_by",
+                "resolver_tls.cert_match",
+                "resolver_tls.ca_certs_match",
+                "resolver_tls.cert_match_skip_invalid",
+                "websocket.tls.handshake_first",
+            ]
         );
     }
 

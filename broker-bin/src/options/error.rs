@@ -251,6 +251,9 @@ pub enum TlsBlockError {
     /// Clients have no URLs listed in the configuration.
     #[error("verify_cert_and_check_known_urls not supported in this context")]
     NoKnownUrls,
+    /// Certificate stores exist on Windows.
+    #[error("cert_store not compatible with current operating system")]
+    NoCertStore,
 }
 
 /// WebSocket options are invalid.

@@ -107,16 +107,16 @@ section! {
     /// Several certificates, in place of one.
     certs: Vec<CertificatePair> = Vec::new() => blocks(CertificatePair::block)
         .aliases(&["certificates"]).at_once();
-    /// The certificate store of Windows.
-    cert_store: Option<String> = None => text().no_effect("of Windows");
+    /// The certificate store of Windows; refused on other systems.
+    cert_store: Option<String> = None => text().at_once();
     /// Attribute by which the certificate is found in the store.
-    cert_match_by: Option<String> = None => text().no_effect("of Windows");
+    cert_match_by: Option<String> = None => text().no_effect("there is no certificate store");
     /// Value of that attribute.
-    cert_match: Option<String> = None => text().no_effect("of Windows");
+    cert_match: Option<String> = None => text().no_effect("there is no certificate store");
     /// Accepted authorities of the store.
-    ca_certs_match: Vec<String> = Vec::new() => list(Format::Any).no_effect("of Windows");
+    ca_certs_match: Vec<String> = Vec::new() => list(Format::Any).no_effect("there is no certificate store");
     /// Skips expired certificates of the store.
-    cert_match_skip_invalid: bool = false => switch().no_effect("of Windows");
+    cert_match_skip_invalid: bool = false => switch().no_effect("there is no certificate store");
 }
 
 section! {
@@ -165,6 +165,9 @@ impl Tls {
         if self.verify_cert_and_check_known_urls && !of_servers {
             return Err(TlsBlockError::NoKnownUrls);
         }
+        if self.cert_store.is_some() {
+            return Err(TlsBlockError::NoCertStore);
+        }
         let has_both = |pair: &CertificatePair| pair.cert_file.is_some() && pair.key_file.is_some();
         match (&self.cert_file, &self.key_file) {
             (Some(_), _) if !self.certs.is_empty() => Err(TlsBlockError::CertFileAndCerts),
@@ -174,6 +177,17 @@ impl Tls {
             _ if !self.certs.iter().all(has_both) => Err(TlsBlockError::HalfAPair),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the names of keys that select a certificate of a certificate store.
+    pub(super) fn keys_of_a_store(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("cert_match_by", self.cert_match_by.is_some()),
+            ("cert_match", self.cert_match.is_some()),
+            ("ca_certs_match", !self.ca_certs_match.is_empty()),
+            ("cert_match_skip_invalid", self.cert_match_skip_invalid),
+        ];
+        keys.into_iter().filter_map(|(key, is_set)| is_set.then_some(key))
     }
 
     pub(super) fn has_certificate(&self) -> bool {
@@ -306,6 +320,7 @@ mod tests {
         let only_cert = Tls { key_file: None, ..tls() };
         let only_key = Tls { cert_file: None, ..tls() };
         let known = Tls { verify_cert_and_check_known_urls: true, ..tls() };
+        let store = Tls { cert_store: Some("WindowsLocalMachine".into()), ..Tls::default() };
         for (set, of_servers, expected) in [
             (tls(), false, Ok(())),
             (Tls::default(), false, Ok(())),
@@ -318,6 +333,8 @@ mod tests {
             (only_key, true, Err(Is::NoCertFile)),
             (known.clone(), false, Err(Is::NoKnownUrls)),
             (known, true, Ok(())),
+            (store.clone(), false, Err(Is::NoCertStore)),
+            (store, true, Err(Is::NoCertStore)),
         ] {
             assert_eq!(set.check(of_servers), expected, "{set:?}");
         }
