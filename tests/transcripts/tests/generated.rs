@@ -59,14 +59,15 @@ fn generated_sessions_are_answered_alike() {
         for one in 0..sessions / SETUPS.len() as u64 {
             let mut random = Random::new(seed, place, one);
             let operations = session(&mut random);
-            if pair.agrees(&operations) {
+            let (ours, theirs) = pair.play(&operations);
+            if ours == theirs {
                 continue;
             }
             differences += 1;
             // A broken server differs everywhere.
             if differences <= 20 {
-                let least = pair.shrink(operations);
-                report += &format!("\n{text}\n{}\n", pair.describe(&least));
+                let least = pair.shrink(operations, (ours, theirs));
+                report += &format!("\n{text}\n{least}\n");
             }
         }
     }
@@ -107,29 +108,20 @@ impl Pair {
         (ours, theirs)
     }
 
-    fn agrees(&self, operations: &[Operation]) -> bool {
-        let (ours, theirs) = self.play(operations);
-        ours == theirs
-    }
-
-    /// Removes operations that do not contribute to the difference.
-    fn shrink(&self, mut operations: Vec<Operation>) -> Vec<Operation> {
+    /// Removes operations that do not contribute to the difference. Returns the others with the last difference seen.
+    fn shrink(&self, mut operations: Vec<Operation>, mut played: (Played, Played)) -> String {
         let mut at = 0;
         while at < operations.len() {
             let mut fewer = operations.clone();
             fewer.remove(at);
-            if self.agrees(&fewer) {
+            let (ours, theirs) = self.play(&fewer);
+            if ours == theirs {
                 at += 1;
             } else {
-                operations = fewer;
+                (operations, played) = (fewer, (ours, theirs));
             }
         }
-        operations
-    }
-
-    fn describe(&self, operations: &[Operation]) -> String {
-        let (ours, theirs) = self.play(operations);
-        let sent: Vec<u8> = operations.concat();
+        let (sent, (ours, theirs)) = (operations.concat(), played);
         format!("sent      {}\nnatsd     {ours:?}\nreference {theirs:?}", sent.escape_ascii())
     }
 
