@@ -11,6 +11,7 @@ flood    a flood of 1 KiB messages to one reader, without and with subscribers t
 large    the same with messages of 64 KiB
 slow     500 messages of 1 MB to a reader of 60 MB/s, at the default limits: how many arrive
 total    20 stalled subscribers and a flood, 256 MB for all queues: resident memory at the peak
+group    the same in a control group of 512 MB, at the default limits: whether the server survives. Needs root
 rounds   eight rounds of 10,000 connections: resident memory before, and 15 to 60 s later
 ping     round trips of another client beside eight flooders
 """
@@ -27,14 +28,14 @@ import time
 
 CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"echo":false}\r\n'
 WINDOW = 4 << 20
-PARTS = ["flood", "large", "slow", "total", "rounds", "ping"]
+PARTS = ["flood", "large", "slow", "total", "group", "rounds", "ping"]
 
 
 class Server:
     """A server on a free port, within a with block."""
 
-    def __init__(self, program, config=""):
-        self.program, self.config = program, config
+    def __init__(self, program, config="", group=None):
+        self.program, self.config, self.group = program, config, group
 
     def __enter__(self):
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -43,7 +44,8 @@ class Server:
         self.file.write(self.config)
         self.file.flush()
         args = [self.program, "-a", "127.0.0.1", "-p", str(self.port), "-c", self.file.name]
-        self.process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        enter = self.group and self.group.enter
+        self.process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=enter)
         for _ in range(200):
             try:
                 self.dial().close()
@@ -82,6 +84,35 @@ class Server:
             fields = stat.read().rsplit(")", 1)[1].split()
         ticks = int(fields[11]) + int(fields[12])
         return int(fields[7]), ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Group:
+    """A control group with a limit of memory, of version 1 or 2, within a with block."""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __enter__(self):
+        base = "/sys/fs/cgroup/memory" if os.path.isdir("/sys/fs/cgroup/memory") else "/sys/fs/cgroup"
+        self.path = f"{base}/natsd-probe-{os.getpid()}"
+        os.mkdir(self.path)
+        name = "memory.limit_in_bytes" if base.endswith("/memory") else "memory.max"
+        with open(f"{self.path}/{name}", "w") as file:
+            file.write(str(self.limit))
+        return self
+
+    def __exit__(self, *_):
+        # The kernel takes a moment to forget the process.
+        for _ in range(100):
+            try:
+                os.rmdir(self.path)
+                return
+            except OSError:
+                time.sleep(0.05)
+
+    def enter(self):
+        with open(f"{self.path}/cgroup.procs", "w") as file:
+            file.write(str(os.getpid()))
 
 
 class Flood:
@@ -213,23 +244,39 @@ def slow(program, rate=60e6, messages=500, size=1_000_000):
     }
 
 
+def stalled_flood(server, seconds):
+    """Floods 20 stalled subscribers. Returns resident memory at the peak, or None if the server was killed."""
+    stop = threading.Event()
+    stalled = [threading.Thread(target=stall, args=(server, b"x", stop, 60)) for _ in range(20)]
+    for thread in stalled:
+        thread.start()
+    time.sleep(1)
+    publisher = Flood(server, b"x", 1024)
+    time.sleep(seconds)
+    is_killed = server.process.poll() is not None
+    peak = None if is_killed else round(server.status("VmHWM") / 1024, 1)
+    stop.set()
+    try:
+        publisher.stop()
+    except OSError:
+        pass  # The server has closed it.
+    for thread in stalled:
+        thread.join()
+    return peak
+
+
 def total(program, seconds=6.0):
     is_ours = "natsd" in os.path.basename(program)
     with Server(program, "max_pending_total: 256MB\n" if is_ours else "") as server:
         idle = server.status("VmRSS")
-        stop = threading.Event()
-        stalled = [threading.Thread(target=stall, args=(server, b"x", stop, 60)) for _ in range(20)]
-        for thread in stalled:
-            thread.start()
-        time.sleep(1)
-        publisher = Flood(server, b"x", 1024)
-        time.sleep(seconds)
-        peak = server.status("VmHWM")
-        publisher.stop()
-        stop.set()
-        for thread in stalled:
-            thread.join()
-    return {"rss_idle_mib": round(idle / 1024, 1), "rss_peak_mib": round(peak / 1024, 1)}
+        peak = stalled_flood(server, seconds)
+    return {"rss_idle_mib": round(idle / 1024, 1), "rss_peak_mib": peak}
+
+
+def group(program, limit=512 << 20, seconds=6.0):
+    with Group(limit) as limited, Server(program, group=limited) as server:
+        peak = stalled_flood(server, seconds)
+    return {"limit_mib": limit >> 20, "is_killed": peak is None, "rss_peak_mib": peak}
 
 
 def rounds(program, count=10_000, times=8):
@@ -294,6 +341,7 @@ def main():
         "large": lambda program: flood(program, 64 << 10),
         "slow": slow,
         "total": total,
+        "group": group,
         "rounds": rounds,
         "ping": ping,
     }
