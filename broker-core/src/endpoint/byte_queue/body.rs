@@ -58,7 +58,7 @@ pub(super) fn append_sizes(
     reply: &[u8],
     with_headers: bool,
 ) {
-    // NATS 2.14: a header length of 0 leaves a plain message with the total size.
+    // NATS 2.14: a header length of 0 leaves a plain message with the total size, as it was written.
     let is_rewritten = message.header_len.is_some_and(|len| len == 0 || !with_headers);
     if !is_rewritten {
         return encode::message_rest(block, reply, message.sizes);
@@ -67,6 +67,11 @@ pub(super) fn append_sizes(
         block.extend_from_slice(reply);
         block.push(b' ');
     }
-    encode::number(block, delivered_body(message, with_headers).len());
+    if message.header_len == Some(0) {
+        let mut words = message.sizes.rsplit(|byte| b" \t".contains(byte));
+        block.extend_from_slice(words.next().unwrap_or_default());
+    } else {
+        encode::number(block, delivered_body(message, with_headers).len());
+    }
     block.extend_from_slice(b"\r\n");
 }
