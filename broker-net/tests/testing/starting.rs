@@ -215,7 +215,7 @@ async fn every_option_of_the_server_can_be_changed() {
         .start()
         .await
         .unwrap();
-    let info = connect(&broker.url()).await.server_info();
+    let info = broker.broker().info();
     assert_eq!((info.headers, info.max_payload), (false, 100));
 }
 
