@@ -7,12 +7,17 @@ mod common;
 #[path = "common/log.rs"]
 mod log;
 
+use std::ops::Range;
 use std::time::Duration;
 
-use broker_core::auth::{Permissions, Token, User, Users};
+use broker_core::auth::{AllowResponses, Permissions, Token, User, Users};
+use broker_core::limits::REPLY_PERMISSIONS_BYTES;
 use broker_core::{Broker, Limits, Options};
 use common::{Party, World};
 use log::lines_of;
+
+/// The length of long reply subjects.
+const REPLY_BYTES: usize = 3_900;
 
 fn world(change: impl FnOnce(&mut Options)) -> World {
     let no = Permissions::builder().publish_deny(["no.>"]).subscribe_deny(["nos"]).build().unwrap();
@@ -331,4 +336,35 @@ fn traced_payloads_are_truncated_as_configured() {
     );
     let mut headers = world(|options| options.trace_headers = true);
     assert_eq!(payloads(&mut headers), [r#"TRACE <<- MSG_PAYLOAD: ["NATS/1.0\r\nA: b"]"#]);
+}
+
+#[test]
+fn requests_that_can_no_longer_be_answered_are_logged_and_counted() {
+    let service =
+        Permissions::builder().publish_allow(["none"]).allow_responses(AllowResponses::default());
+    let service = User::new("service", "").permissions(service.build().unwrap());
+    let users = Users::builder().users([service, User::new("client", "")]).build().unwrap();
+    let mut world = World::with_auth(users);
+    let connect =
+        |user| format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"\"}}\r\n");
+    let mut service = world.join_as(&connect("service"));
+    let mut client = world.join_as(&connect("client"));
+    world.send(&mut service, "SUB ask 1\r\n");
+    let reply = "r".repeat(REPLY_BYTES);
+    let mut ask = |service: &mut Party, numbers: Range<usize>| {
+        let lines = lines_of(|| {
+            for number in numbers {
+                world.send(&mut client, &format!("PUB ask {number}.{reply} 0\r\n\r\n"));
+                service.read();
+            }
+        });
+        (lines, world.broker.accounts()[0].lost_reply_permissions)
+    };
+    let half = REPLY_PERMISSIONS_BYTES / (2 * REPLY_BYTES + REPLY_BYTES / 4);
+    assert_eq!(ask(&mut service, 0..2 * half), (vec![], 0));
+    let (lines, lost) = ask(&mut service, 2 * half..3 * half);
+    assert!((1..half as u64).contains(&lost), "{lost}");
+    assert!(lines[0].starts_with("WARN "), "{lines:?}");
+    assert!(lines[0].ends_with("the oldest can no longer be answered (1 so far)"), "{lines:?}");
+    assert_eq!(lines.len(), 1 + lost.ilog2() as usize, "again only when the number has doubled");
 }
