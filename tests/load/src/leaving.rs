@@ -38,6 +38,10 @@ impl Filters {
     }
 }
 
+/// The steady times until the server has returned the memory to the system: natsd does so at the first or second of its checks, which are 15 seconds
+/// apart.
+const UNTIL_RETURNED: u32 = 18;
+
 /// A client makes `count` subscriptions and disconnects; another client pings the server
 /// continuously.
 pub(crate) fn leaving(arena: &mut Arena<'_>, filters: Filters, count: u32) -> Result<(), Fault> {
@@ -63,7 +67,7 @@ pub(crate) fn leaving(arena: &mut Arena<'_>, filters: Filters, count: u32) -> Re
     let grown = arena.server.memory()?.rss_bytes.saturating_sub(before);
     let at_rest = ping_for(&mut other, arena.effort.steady)?;
     drop(holder);
-    let leaving = ping_for(&mut other, arena.effort.steady * 2)?;
+    let leaving = ping_for(&mut other, arena.effort.steady * UNTIL_RETURNED)?;
 
     let report = &mut arena.report;
     report.add(SUBSCRIPTIONS, f64::from(count));
