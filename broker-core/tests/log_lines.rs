@@ -354,7 +354,7 @@ fn requests_that_can_no_longer_be_answered_are_logged_and_counted() {
     let mut ask = |service: &mut Party, numbers: Range<usize>| {
         let lines = lines_of(|| {
             for number in numbers {
-                world.send(&mut client, &format!("PUB ask {number}.{reply} 0\r\n\r\n"));
+                world.send(&mut client, format!("PUB ask {number}.{reply} 0\r\n\r\n"));
                 service.read();
             }
         });
