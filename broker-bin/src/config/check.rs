@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use figment::value::{Dict, Empty, Value as Plain};
+use figment::value::{Dict, Empty, Tag, Value as Plain};
 
 use super::duration;
 use super::format::Format;
 use super::kind::{Bare, Kind};
 use super::lang::{Entry, Map, Node, Span, Value};
 use super::nearest::nearest;
+use super::path::Path;
 use super::problem::{Findings, Origin};
 use super::table::{Block, Key, Meaning};
 
@@ -27,7 +28,7 @@ pub(crate) trait ListReader: Debug {
     fn begin(&mut self, block: &'static Block, capacity: usize);
 
     /// Appends a validated block to the list.
-    fn read(&mut self, values: Dict, path: &str) -> Result<(), Unusable>;
+    fn read(&mut self, values: Dict, path: Path<'_>) -> Result<(), Unusable>;
 
     /// Completes the list and returns the value that represents it.
     fn end(&mut self) -> Plain;
@@ -75,19 +76,19 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn note_origin(&mut self, path: &str, span: &Span) {
+    fn note_origin(&mut self, path: Path<'_>, span: &Span) {
         if self.list_reader.is_none() {
             let origin = self.at(span);
-            self.origins.insert(path.to_owned(), origin);
+            self.origins.insert(path.to_string(), origin);
         }
     }
 
-    fn refuse(&mut self, node: &Node, path: &str, expected: &str) {
+    fn refuse(&mut self, node: &Node, path: Path<'_>, expected: &str) {
         self.expected(node, path, expected, node.value.kind());
     }
 
     /// Like `refuse`, if the type may be valid and only the value is wrong.
-    fn refuse_value(&mut self, kind: Kind, node: &Node, path: &str) {
+    fn refuse_value(&mut self, kind: Kind, node: &Node, path: Path<'_>) {
         let found = match (kind, &node.value) {
             (
                 Kind::Integer { .. }
@@ -111,18 +112,20 @@ impl<'a> Check<'a> {
         self.expected(node, path, &kind.expects(), found);
     }
 
-    fn expected(&mut self, node: &Node, path: &str, expected: &str, found: &str) {
+    fn expected(&mut self, node: &Node, path: Path<'_>, expected: &str, found: &str) {
+        let path = path.to_string();
         let what = match &self.fixed {
-            Some((_, whole)) if whole == path => format!("expected {expected}"),
+            Some((_, whole)) if *whole == path => format!("expected {expected}"),
             _ => format!("{path}: expected {expected}, found {found}"),
         };
         self.findings.error(self.at(&node.span), what);
     }
 
-    /// Validates the contents of a block; `path` is empty for the whole file.
-    pub(crate) fn block(&mut self, block: &Block, map: &Map, path: &str) -> Dict {
+    /// Validates the contents of a block.
+    pub(crate) fn block(&mut self, block: &Block, map: &Map, path: Path<'_>) -> Dict {
         let mut dict = Dict::new();
-        let mut set: BTreeMap<&'static str, &str> = BTreeMap::new();
+        // The keys that are set, as known and as written. Few, so that they are searched one by one.
+        let mut set: Vec<(&'static str, &str)> = Vec::with_capacity(map.entries.len());
         for entry in &map.entries {
             let Some(key) = block.key(&entry.key) else {
                 if !entry.is_variable {
@@ -130,18 +133,22 @@ impl<'a> Check<'a> {
                 }
                 continue;
             };
-            let path = join(path, key.name);
-            if let Some(before) = set.insert(key.name, &entry.key) {
+            let path = path.name(key.name);
+            let before = set.iter_mut().find(|(name, _)| *name == key.name);
+            if let Some((_, before)) = before {
+                let before = std::mem::replace(before, &entry.key);
                 let what = if before == entry.key {
                     format!("{path}: set twice; the later counts")
                 } else {
                     format!("{path}: set twice, as {before} and {}; the later counts", entry.key)
                 };
                 self.findings.warn(self.at(&entry.span), what);
+            } else {
+                set.push((key.name, &entry.key));
             }
-            self.value(key, &entry.node, &path, &mut dict);
+            self.value(key, &entry.node, path, &mut dict);
         }
-        for key in block.options() {
+        for key in block.options().filter(|key| !key.implies.is_empty()) {
             if dict.get(key.name).and_then(Plain::to_bool) == Some(true) {
                 for implied in key.implies {
                     dict.entry((*implied).to_owned()).or_insert_with(|| true.into());
@@ -162,7 +169,13 @@ impl<'a> Check<'a> {
     }
 
     /// Adds the value of an option, and the switches that it implies, to `dict`.
-    pub(crate) fn value(&mut self, key: &'static Key, node: &Node, path: &str, dict: &mut Dict) {
+    pub(crate) fn value(
+        &mut self,
+        key: &'static Key,
+        node: &Node,
+        path: Path<'_>,
+        dict: &mut Dict,
+    ) {
         if let Kind::Listen { host, port } = key.kind {
             self.listen(node, path, host, port, dict);
             return;
@@ -173,7 +186,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn listen(&mut self, node: &Node, path: &str, host_key: &str, port_key: &str, dict: &mut Dict) {
+    fn listen(
+        &mut self,
+        node: &Node,
+        path: Path<'_>,
+        host_key: &str,
+        port_key: &str,
+        dict: &mut Dict,
+    ) {
         // NATS 2.14: opts.go parseListen. A port alone leaves the host at its default.
         let split = match &node.value {
             Value::Integer(port) => Some(("", *port)),
@@ -188,14 +208,13 @@ impl<'a> Check<'a> {
             };
             return self.expected(node, path, "\"host:port\" or a port", found);
         };
-        let block = path.rsplit_once('.').map_or("", |(block, _)| block);
         for (key, value) in [(host_key, Plain::from(host)), (port_key, Plain::from(port))] {
             dict.insert(key.to_owned(), value);
-            self.note_origin(&join(block, key), &node.span);
+            self.note_origin(Path::Text(&path.sibling(key)), &node.span);
         }
     }
 
-    fn plain(&mut self, kind: Kind, node: &Node, path: &str) -> Option<Plain> {
+    fn plain(&mut self, kind: Kind, node: &Node, path: Path<'_>) -> Option<Plain> {
         let plain = match (kind, &node.value) {
             (Kind::Bool, Value::Bool(on)) => Some(Plain::from(*on)),
             (Kind::Integer { min, max } | Kind::Size { min, max }, Value::Integer(number)) => {
@@ -271,7 +290,13 @@ impl<'a> Check<'a> {
         plain
     }
 
-    fn duration(&mut self, bare: Bare, value: &Value, span: &Span, path: &str) -> Option<Duration> {
+    fn duration(
+        &mut self,
+        bare: Bare,
+        value: &Value,
+        span: &Span,
+        path: Path<'_>,
+    ) -> Option<Duration> {
         let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
         let duration = match (value, bare) {
             (Value::String(text), _) => match duration::parse(text) {
@@ -280,7 +305,7 @@ impl<'a> Check<'a> {
             },
             (Value::Integer(number), Bare::Deprecated) => {
                 // NATS 2.14: opts.go parseDuration, with the same wording.
-                let name = path.rsplit('.').next().unwrap_or(path);
+                let name = path.last();
                 let what = format!(
                     "invalid use of field {name:?}: {name} should be converted to a duration"
                 );
@@ -299,13 +324,13 @@ impl<'a> Check<'a> {
         duration.filter(|duration| i64::try_from(duration.as_nanos()).is_ok())
     }
 
-    fn items(&mut self, kind: Kind, items: &[Node], path: &str) -> Option<Plain> {
+    fn items(&mut self, kind: Kind, items: &[Node], path: Path<'_>) -> Option<Plain> {
         let before = self.findings.errors.len();
         let mut list = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let path = format!("{path}[{index}]");
-            self.note_origin(&path, &item.span);
-            list.extend(self.plain(kind, item, &path));
+            let path = path.item(index);
+            self.note_origin(path, &item.span);
+            list.extend(self.plain(kind, item, path));
         }
         (self.findings.errors.len() == before).then(|| list.into())
     }
@@ -316,15 +341,15 @@ impl<'a> Check<'a> {
         &mut self,
         block: fn() -> &'static Block,
         items: &[Node],
-        path: &str,
+        path: Path<'_>,
     ) -> Option<Plain> {
         let before = self.findings.errors.len();
         self.list_reader.as_mut()?.begin(block(), items.len());
         for (index, item) in items.iter().enumerate() {
-            let path = format!("{path}[{index}]");
-            let plain = self.plain(Kind::Block(block), item, &path);
+            let path = path.item(index);
+            let plain = self.plain(Kind::Block(block), item, path);
             if let (Some(Plain::Dict(_, dict)), Some(reader)) = (plain, &mut self.list_reader)
-                && let Err(Unusable) = reader.read(dict, &path)
+                && let Err(Unusable) = reader.read(dict, path)
             {
                 self.findings.error(Origin::Nowhere, Unusable.to_string());
             }
@@ -338,25 +363,25 @@ impl<'a> Check<'a> {
         format: Format,
         block: fn() -> &'static Block,
         items: &[Node],
-        path: &str,
+        path: Path<'_>,
     ) -> Option<Plain> {
         let mut dict = Dict::new();
         for item in items {
             match &item.value {
                 Value::String(name) if format.fits(name) => {
                     let empty = self.block(block(), &Map::default(), path);
-                    if dict.insert(name.clone(), empty.into()).is_some() {
+                    if dict.insert(name.clone(), plain_dict(empty)).is_some() {
                         self.findings.error(self.at(&item.span), format!("{path}: {name:?} twice"));
                     }
                 }
                 _ => self.refuse(item, path, "a name"),
             }
         }
-        Some(dict.into())
+        Some(plain_dict(dict))
     }
 
     /// Validates values under names that the user chooses.
-    fn entries(&mut self, kind: Kind, name: Format, map: &Map, path: &str) -> Option<Plain> {
+    fn entries(&mut self, kind: Kind, name: Format, map: &Map, path: Path<'_>) -> Option<Plain> {
         let mut dict = Dict::new();
         for entry in &map.entries {
             // NATS 2.14: opts.go parseAccounts. In other blocks, the value of a variable is kept as
@@ -369,22 +394,20 @@ impl<'a> Check<'a> {
                 self.findings.error(origin, format!("{path}: {:?} is no name for it", entry.key));
                 continue;
             }
-            let path = join(path, &entry.key);
-            self.note_origin(&path, &entry.span);
+            let path = path.name(&entry.key);
+            self.note_origin(path, &entry.span);
             // A single block in place of an array of blocks.
             let single = match (kind, &entry.node.value) {
                 (Kind::Blocks(block), Value::Map(_) | Value::String(_)) => Some(Kind::Block(block)),
                 _ => None,
             };
             let plain = match single {
-                Some(kind) => {
-                    self.plain(kind, &entry.node, &path).map(|one| Plain::from(vec![one]))
-                }
-                None => self.plain(kind, &entry.node, &path),
+                Some(kind) => self.plain(kind, &entry.node, path).map(|one| Plain::from(vec![one])),
+                None => self.plain(kind, &entry.node, path),
             };
             dict.extend(plain.map(|plain| (entry.key.clone(), plain)));
         }
-        Some(dict.into())
+        Some(plain_dict(dict))
     }
 
     fn one_block(
@@ -392,13 +415,13 @@ impl<'a> Check<'a> {
         block: &'static Block,
         value: &Value,
         node: &Node,
-        path: &str,
+        path: Path<'_>,
     ) -> Option<Plain> {
         if let Value::Map(map) = value {
-            return Some(self.block(block, map, path).into());
+            return Some(plain_dict(self.block(block, map, path)));
         }
         match block.short.map(|short| (short.read)(node)) {
-            Some(Meaning::Is(map)) => Some(self.block(block, &map, path).into()),
+            Some(Meaning::Is(map)) => Some(plain_dict(self.block(block, &map, path))),
             Some(Meaning::Unset) => None,
             Some(Meaning::Unknown) | None => {
                 self.refuse(node, path, block.short.map_or("a map", |short| short.expects));
@@ -412,6 +435,11 @@ const PORTS: std::ops::RangeInclusive<i64> = -1..=65_535;
 
 pub(crate) fn join(block: &str, name: &str) -> String {
     if block.is_empty() { name.to_owned() } else { format!("{block}.{name}") }
+}
+
+/// `Plain::from` would build the map again.
+pub(crate) fn plain_dict(dict: Dict) -> Plain {
+    Plain::Dict(Tag::Default, dict)
 }
 
 /// Splits `host:1`, `[::1]:1` or `:1`.

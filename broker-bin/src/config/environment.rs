@@ -9,6 +9,7 @@ use super::kind::Kind;
 use super::lang::{self, Node, Value};
 use super::layer::Layer;
 use super::nearest::nearest;
+use super::path::Path;
 use super::problem::{Findings, Origin};
 use super::table::{Block, Key};
 
@@ -88,12 +89,11 @@ pub(crate) fn check(
 ) {
     let mut check = Check::value_from(origin.clone(), path);
     let mut dict = figment::value::Dict::new();
-    check.value(key, node, path, &mut dict);
+    check.value(key, node, Path::Text(path), &mut dict);
     findings.errors.append(&mut check.findings.errors);
     findings.warnings.append(&mut check.findings.warnings);
-    let block = path.rsplit_once('.').map_or("", |(block, _)| block);
     for (name, value) in dict {
-        layer.set(&join(block, &name), value, origin.clone());
+        layer.set(&Path::Text(path).sibling(&name), value, origin.clone());
     }
 }
 

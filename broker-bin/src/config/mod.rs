@@ -10,6 +10,7 @@
 //! | options and the kinds of their values | [`table`], [`kind`] |
 //! | declaration of options | `declare` |
 //! | validation of a source against the table | `check` |
+//! | paths of options in messages | `path` |
 //! | the sources and their precedence | `environment`, [`layer`] |
 //! | the merged values as options | `deserialize` |
 //! | detection of unchanged files | `sources` |
@@ -24,6 +25,7 @@ pub(crate) mod format;
 pub mod lang;
 pub mod layer;
 pub(crate) mod nearest;
+pub(crate) mod path;
 pub mod problem;
 pub(crate) mod settle;
 mod sources;

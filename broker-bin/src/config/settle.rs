@@ -3,18 +3,17 @@
 
 use figment::value::{Dict, Value as Plain};
 
-use super::check::join;
 use super::kind::Kind;
-use super::table::{Block, Status};
+use super::path::Path;
+use super::table::{Block, Key, Status};
 
 /// Removes values that request defaults (empty texts and some zeros), and replaces the port number
 /// that requests any free port.
 pub(crate) fn settle(block: &Block, dict: &mut Dict) {
-    for key in block.keys {
-        let Some(value) = dict.get_mut(key.name) else { continue };
+    dict.retain(|name, value| {
+        let Some(key) = block.keys.iter().find(|key| key.name == *name) else { return true };
         if (key.zero_is_default && is_zero(value)) || value.as_str() == Some("") {
-            dict.remove(key.name);
-            continue;
+            return false;
         }
         // Only the client port has a default, so only there 0 is available for this.
         if matches!(key.kind, Kind::Port) && key.zero_is_default && number(value) == Some(-1) {
@@ -23,7 +22,8 @@ pub(crate) fn settle(block: &Block, dict: &mut Dict) {
         if let Some(inner) = key.kind.block() {
             each_block(key.kind, value, &mut |dict| settle(inner, dict));
         }
-    }
+        true
+    });
 }
 
 fn each_block(kind: Kind, value: &mut Plain, settle: &mut dyn FnMut(&mut Dict)) {
@@ -66,37 +66,43 @@ pub(crate) struct Missing {
 }
 
 /// Collects the values that request unimplemented parts.
-pub(crate) fn not_yet(block: &Block, dict: &Dict, path: &str, found: &mut Vec<Missing>) {
-    for key in block.options() {
+pub(crate) fn not_yet(block: &Block, dict: &Dict, path: Path<'_>, found: &mut Vec<Missing>) {
+    for key in block.options().filter(|key| may_be_missing(key)) {
         let Some(value) = dict.get(key.name) else { continue };
-        let path = join(path, key.name);
+        let path = path.name(key.name);
         if let Status::NotYet(part) = key.status {
             if !is_off(key.kind, value) {
                 let passed_over = key.passed_over.filter(|over| (over.is)(value));
+                let path = path.to_string();
                 found.push(Missing { path, part, passed_over: passed_over.map(|over| over.so) });
             }
             continue;
         }
         let Some(inner) = key.kind.block() else { continue };
         match (key.kind, value) {
-            (Kind::Block(_), Plain::Dict(_, dict)) => not_yet(inner, dict, &path, found),
+            (Kind::Block(_), Plain::Dict(_, dict)) => not_yet(inner, dict, path, found),
             (Kind::Blocks(_), Plain::Array(_, items)) => {
                 for (index, item) in items.iter().enumerate() {
                     if let Plain::Dict(_, dict) = item {
-                        not_yet(inner, dict, &format!("{path}[{index}]"), found);
+                        not_yet(inner, dict, path.item(index), found);
                     }
                 }
             }
             (Kind::Named { .. }, Plain::Dict(_, dict)) => {
                 for (name, item) in dict {
                     if let Plain::Dict(_, dict) = item {
-                        not_yet(inner, dict, &join(&path, name), found);
+                        not_yet(inner, dict, path.name(name), found);
                     }
                 }
             }
             _ => {}
         }
     }
+}
+
+/// Returns true if the option requests an unimplemented part, or contains options that may.
+fn may_be_missing(key: &Key) -> bool {
+    matches!(key.status, Status::NotYet(_)) || key.kind.block().is_some()
 }
 
 /// Returns true if a value requests nothing.

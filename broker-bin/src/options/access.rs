@@ -1,6 +1,6 @@
 //! Builds the core's authenticators from options.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use broker_core::auth::{self, Authenticator, ConnectionKind, NoAuth, Secret, Token, Users};
@@ -13,6 +13,7 @@ use super::{
     AllowResponses, Authorization, Options, OptionsError, Permissions, SimpleAuthorization,
     SubjectLists, User, WebsocketError,
 };
+use crate::config::path::Path;
 
 /// The system account, which receives the server's own events.
 // NATS 2.14: const.go.
@@ -239,31 +240,18 @@ impl Options {
         default: Option<&Permissions>,
         no_auth_user: Option<&str>,
     ) -> Result<Users, OptionsError> {
-        let listed = self.authorization.users.iter().flatten().enumerate();
-        let listed = listed
-            .map(|(index, user)| (format!("authorization.users[{index}]"), user, default, None));
-        let of_accounts = self.accounts.iter().flat_map(|(name, account)| {
+        let mut built = BuiltUsers::default();
+        let listed = self.authorization.users.as_deref().unwrap_or_default();
+        let block = Path::Text("authorization");
+        built.add(block.name("users"), listed, default, None)?;
+        for (name, account) in &self.accounts {
+            let block = Path::Text("accounts");
+            let block = block.name(name);
             let default = account.default_permissions.as_ref();
-            let shared: Arc<str> = name.as_str().into();
-            account.users.iter().enumerate().map(move |(index, user)| {
-                let account = Arc::clone(&shared);
-                (format!("accounts.{name}.users[{index}]"), user, default, Some(account))
-            })
-        });
-        let mut builder = Users::builder();
-        let mut names = BTreeSet::new();
-        let mut known = KnownPermissions::default();
-        for (path, user, default, account) in listed.chain(of_accounts) {
-            let mut built = user.build(&path, default, &mut known)?;
-            if let Some(account) = account {
-                built = built.account(account);
-            }
-            let name = user.nkey.as_deref().or(user.user.as_deref()).unwrap_or_default();
-            if !names.insert(name) {
-                return Err(OptionsError::DuplicateUser { path, name: name.into() });
-            }
-            builder = builder.user(built);
+            built.add(block.name("users"), &account.users, default, Some(name))?;
         }
+        let BuiltUsers { users, names, .. } = built;
+        let mut builder = Users::builder().users(users);
         if names.is_empty() {
             return Err(OptionsError::NoUsers);
         }
@@ -344,7 +332,7 @@ impl Options {
 impl User {
     fn build<'a>(
         &'a self,
-        path: &str,
+        path: Path<'_>,
         default: Option<&'a Permissions>,
         known: &mut KnownPermissions<'a>,
     ) -> Result<auth::User, OptionsError> {
@@ -362,15 +350,15 @@ impl User {
 impl User {
     /// Builds the user with its name and password, or its key.
     // NATS 2.14: opts.go parseUsers.
-    fn identify(&self, path: &str) -> Result<auth::User, OptionsError> {
+    fn identify(&self, path: Path<'_>) -> Result<auth::User, OptionsError> {
         if let Some(key) = &self.nkey {
             if self.user.is_some() || !self.password.is_empty() {
-                return Err(OptionsError::NkeyAndName(path.to_owned()));
+                return Err(OptionsError::NkeyAndName(path.to_string()));
             }
-            return by_key(key).ok_or_else(|| OptionsError::BadNkey(path.to_owned()));
+            return by_key(key).ok_or_else(|| OptionsError::BadNkey(path.to_string()));
         }
         let Some(name) = &self.user else {
-            return Err(OptionsError::NamelessUser(path.to_owned()));
+            return Err(OptionsError::NamelessUser(path.to_string()));
         };
         Ok(auth::User::new(name.as_str(), self.password.clone()))
     }
@@ -388,6 +376,41 @@ fn by_key(_key: &str) -> Option<auth::User> {
     None
 }
 
+/// The users of all lists.
+#[derive(Default)]
+struct BuiltUsers<'a> {
+    users: Vec<auth::User>,
+    names: HashSet<&'a str>,
+    known: KnownPermissions<'a>,
+}
+
+impl<'a> BuiltUsers<'a> {
+    /// Adds the users of one list, `path`.
+    fn add(
+        &mut self,
+        path: Path<'_>,
+        users: &'a [User],
+        default: Option<&'a Permissions>,
+        account: Option<&str>,
+    ) -> Result<(), OptionsError> {
+        let account: Option<Arc<str>> = account.map(Into::into);
+        for (index, user) in users.iter().enumerate() {
+            let path = path.item(index);
+            let mut built = user.build(path, default, &mut self.known)?;
+            if let Some(account) = &account {
+                built = built.account(Arc::clone(account));
+            }
+            let name = user.nkey.as_deref().or(user.user.as_deref()).unwrap_or_default();
+            if !self.names.insert(name) {
+                let path = path.to_string();
+                return Err(OptionsError::DuplicateUser { path, name: name.into() });
+            }
+            self.users.push(built);
+        }
+        Ok(())
+    }
+}
+
 /// Permissions already built, since thousands of users may share the same.
 #[derive(Default)]
 struct KnownPermissions<'a>(HashMap<&'a Permissions, Arc<auth::Permissions>>);
@@ -396,12 +419,12 @@ impl<'a> KnownPermissions<'a> {
     fn build(
         &mut self,
         permissions: &'a Permissions,
-        path: &str,
+        path: Path<'_>,
     ) -> Result<Arc<auth::Permissions>, OptionsError> {
         if let Some(known) = self.0.get(permissions) {
             return Ok(Arc::clone(known));
         }
-        let built = Arc::new(permissions.build(path)?);
+        let built = Arc::new(permissions.build(&path.to_string())?);
         self.0.insert(permissions, Arc::clone(&built));
         Ok(built)
     }

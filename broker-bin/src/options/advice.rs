@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{MessageTrace, Options, Permissions, SubjectLists, Tls, User};
+use crate::config::path::Path;
 
 /// A setting that is valid but suspicious.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,34 +64,37 @@ impl Options {
             let text = "permissions apply to users only, as in nats-server, and there are none";
             say("authorization.default_permissions", text);
         }
-        let mut look = |path: String, permissions: Option<&Permissions>| {
-            let Some(Permissions { publish, subscribe, allow_responses }) = permissions else {
-                return;
-            };
-            // With responses allowed, empty lists allow no other publishing.
-            let publish = publish.as_ref().filter(|_| allow_responses.is_none());
-            for (name, lists) in [("publish", publish), ("subscribe", subscribe.as_ref())] {
-                if lists == Some(&SubjectLists::default()) {
-                    let text = "no subject is listed, so that all are allowed, as in nats-server";
-                    say(&format!("{path}.{name}"), text);
-                }
-            }
-        };
-        look("authorization.default_permissions".into(), one.default_permissions.as_ref());
-        let users =
-            |path: String, users: &[User], look: &mut dyn FnMut(String, Option<&Permissions>)| {
-                for (index, user) in users.iter().enumerate() {
-                    look(format!("{path}[{index}].permissions"), user.permissions.as_deref());
-                }
-            };
-        users("authorization.users".into(), one.users.as_deref().unwrap_or_default(), &mut look);
+        let root = Path::ROOT;
+        let block = root.name("authorization");
+        look(block.name("default_permissions"), one.default_permissions.as_ref(), &mut say);
+        look_at_users(block.name("users"), one.users.as_deref().unwrap_or_default(), &mut say);
+        let accounts = root.name("accounts");
         for (name, account) in &self.accounts {
-            let path = format!("accounts.{name}");
-            look(format!("{path}.default_permissions"), account.default_permissions.as_ref());
-            users(format!("{path}.users"), &account.users, &mut look);
+            let block = accounts.name(name);
+            let default = account.default_permissions.as_ref();
+            look(block.name("default_permissions"), default, &mut say);
+            look_at_users(block.name("users"), &account.users, &mut say);
         }
         advice.extend(self.cluster_advice());
         advice
+    }
+}
+
+fn look_at_users(path: Path<'_>, users: &[User], say: &mut dyn FnMut(&str, &str)) {
+    for (index, user) in users.iter().enumerate() {
+        look(path.item(index).name("permissions"), user.permissions.as_deref(), say);
+    }
+}
+
+fn look(path: Path<'_>, permissions: Option<&Permissions>, say: &mut dyn FnMut(&str, &str)) {
+    let Some(Permissions { publish, subscribe, allow_responses }) = permissions else { return };
+    // With responses allowed, empty lists allow no other publishing.
+    let publish = publish.as_ref().filter(|_| allow_responses.is_none());
+    for (name, lists) in [("publish", publish), ("subscribe", subscribe.as_ref())] {
+        if lists == Some(&SubjectLists::default()) {
+            let text = "no subject is listed, so that all are allowed, as in nats-server";
+            say(&path.name(name).to_string(), text);
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use figment::value::{Dict, Value as Plain};
 use serde::de::DeserializeOwned;
 
 use super::{Account, Export, Import, Options, Permissions, User};
-use crate::config::check::{ListReader, Unusable};
+use crate::config::check::{ListReader, Unusable, plain_dict};
 use crate::config::deserialize::deserialize;
+use crate::config::path::Path;
 use crate::config::settle::{self, Missing};
 use crate::config::table::{Block, Section};
 
@@ -68,7 +69,7 @@ impl ListReader for Lists {
         self.current = List { items, not_yet: Vec::new() };
     }
 
-    fn read(&mut self, values: Dict, path: &str) -> Result<(), Unusable> {
+    fn read(&mut self, values: Dict, path: Path<'_>) -> Result<(), Unusable> {
         let List { items, not_yet } = &mut self.current;
         match items {
             Items::Users(users) => {
@@ -91,12 +92,12 @@ impl ListReader for Lists {
 
 fn read<S: Section + DeserializeOwned>(
     mut values: Dict,
-    path: &str,
+    path: Path<'_>,
     not_yet: &mut Vec<Missing>,
 ) -> Result<S, Unusable> {
     settle::not_yet(S::block(), &values, path, not_yet);
     settle::settle(S::block(), &mut values);
-    deserialize(&Plain::from(values))
+    deserialize(&plain_dict(values))
 }
 
 fn share(known: &mut HashSet<Arc<Permissions>>, one: Arc<Permissions>) -> Arc<Permissions> {

@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 
 use super::access::Deciders;
 use super::lists::{Lists, PlacedLists};
-use crate::config::check::Unusable;
+use crate::config::check::{Unusable, plain_dict};
 use crate::config::deserialize::deserialize;
 use crate::config::layer::Layer;
+use crate::config::path::Path as OptionPath;
 use crate::config::problem::{Findings, Origin, Problem};
 use crate::config::settle::Missing;
 use crate::config::table::Section;
@@ -150,7 +151,7 @@ fn over_each_other(
     let mut values = values.remove(&Profile::Default).unwrap_or_default();
     let mut lists: PlacedLists = lists.take_placed(&mut values);
     let mut parts = Vec::new();
-    settle::not_yet(top, &values, "", &mut parts);
+    settle::not_yet(top, &values, OptionPath::ROOT, &mut parts);
     parts.extend(lists.not_yet());
     for Missing { path, part, passed_over } in parts {
         let mut what = format!("natsd has no {part} yet");
@@ -204,7 +205,7 @@ fn from_file(
     findings: &mut Findings,
 ) -> Layer {
     let mut check = Check::file_with_lists(lists);
-    let values = check.block(Options::block(), &document.root, "");
+    let values = check.block(Options::block(), &document.root, OptionPath::ROOT);
     if document.root.entries.is_empty() {
         let what = format!("{}: config has no values or is empty", path.display());
         check.findings.warn(Origin::Nowhere, what);
@@ -220,7 +221,7 @@ fn all_origins(document: Option<&lang::Document>, layers: [&Layer; 2]) -> BTreeM
     let mut origins = BTreeMap::new();
     if let Some(document) = document {
         let mut check = Check::file();
-        check.block(Options::block(), &document.root, "");
+        check.block(Options::block(), &document.root, OptionPath::ROOT);
         origins = check.origins;
     }
     for layer in layers {
@@ -232,7 +233,7 @@ fn all_origins(document: Option<&lang::Document>, layers: [&Layer; 2]) -> BTreeM
 /// Deserializes validated values as a section.
 pub(super) fn extract<S: Section + DeserializeOwned>(mut values: Dict) -> Result<S, ConfigErrors> {
     settle::settle(S::block(), &mut values);
-    deserialize(&Plain::from(values)).map_err(|_| unusable())
+    deserialize(&plain_dict(values)).map_err(|_| unusable())
 }
 
 fn unusable() -> ConfigErrors {

@@ -96,7 +96,7 @@ fn text(format: Format) -> &'static str {
 fn checked(block: &'static Block, text: &str) -> (Dict, Check<'static>) {
     let document = lang::parse(text, "x.conf", &|_| None).unwrap_or_else(|e| panic!("{text}: {e}"));
     let mut check = Check::file();
-    let dict = check.block(block, &document.root, "");
+    let dict = check.block(block, &document.root, crate::config::path::Path::ROOT);
     (dict, check)
 }
 

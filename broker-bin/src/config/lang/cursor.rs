@@ -30,14 +30,18 @@ impl<'a> Cursor<'a> {
     /// Takes the next character.
     pub(super) fn bump(&mut self) -> Option<char> {
         let (next, width) = self.decode()?;
+        self.step(next, width);
+        Some(next)
+    }
+
+    fn step(&mut self, over: char, width: usize) {
         self.at.byte += width;
-        if next == '\n' {
+        if over == '\n' {
             self.at.line += 1;
             self.at.column = 1;
         } else {
             self.at.column += 1;
         }
-        Some(next)
     }
 
     /// Takes the next character if it equals `expected`.
@@ -50,8 +54,10 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn eat_while(&mut self, mut wanted: impl FnMut(char) -> bool) {
-        while self.peek().is_some_and(&mut wanted) {
-            self.bump();
+        while let Some((next, width)) = self.decode()
+            && wanted(next)
+        {
+            self.step(next, width);
         }
     }
 
@@ -92,12 +98,17 @@ impl<'a> Cursor<'a> {
         self.error(self.at, fault)
     }
 
+    #[inline]
     fn decode(&self) -> Option<(char, usize)> {
-        let rest = &self.text[self.at.byte..];
-        let first = *rest.first()?;
+        let first = *self.text.get(self.at.byte)?;
         if first.is_ascii() {
             return Some((char::from(first), 1));
         }
+        self.decode_wide()
+    }
+
+    fn decode_wide(&self) -> Option<(char, usize)> {
+        let rest = &self.text[self.at.byte..];
         let chunk = rest[..rest.len().min(4)].utf8_chunks().next()?;
         let whole = chunk.valid().chars().next();
         Some(whole.map_or((char::REPLACEMENT_CHARACTER, 1), |found| (found, found.len_utf8())))

@@ -83,20 +83,34 @@ fn write_float(value: f64, json: &mut String) {
 
 fn write_string(text: &str, json: &mut String) {
     json.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            '\x08' => json.push_str("\\b"),
-            '\x0c' => json.push_str("\\f"),
-            '\n' => json.push_str("\\n"),
-            '\r' => json.push_str("\\r"),
-            '\t' => json.push_str("\\t"),
-            '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(json, "\\u{:04x}", u32::from(c));
-            }
-            _ => json.push(c),
+    let mut rest = text;
+    // Characters that stay as they are, then one that needs an escape.
+    while let Some(at) = rest.find(is_escaped) {
+        let (plain, special) = rest.split_at(at);
+        json.push_str(plain);
+        let mut chars = special.chars();
+        chars.next().into_iter().for_each(|c| write_escaped(c, json));
+        rest = chars.as_str();
+    }
+    json.push_str(rest);
+    json.push('"');
+}
+
+fn is_escaped(c: char) -> bool {
+    matches!(c, '\0'..='\x1f' | '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}')
+}
+
+fn write_escaped(c: char, json: &mut String) {
+    match c {
+        '"' => json.push_str("\\\""),
+        '\\' => json.push_str("\\\\"),
+        '\x08' => json.push_str("\\b"),
+        '\x0c' => json.push_str("\\f"),
+        '\n' => json.push_str("\\n"),
+        '\r' => json.push_str("\\r"),
+        '\t' => json.push_str("\\t"),
+        _ => {
+            let _ = write!(json, "\\u{:04x}", u32::from(c));
         }
     }
-    json.push('"');
 }

@@ -366,9 +366,13 @@ impl<'t, 's, 'a> Parser<'t, 's, 'a> {
 }
 
 fn boolean(word: &[u8]) -> Option<bool> {
-    match word.to_ascii_lowercase().as_slice() {
-        b"true" | b"yes" | b"on" => Some(true),
-        b"false" | b"no" | b"off" => Some(false),
-        _ => None,
+    let is_any_of =
+        |words: [&str; 3]| words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
+    if is_any_of(["true", "yes", "on"]) {
+        Some(true)
+    } else if is_any_of(["false", "no", "off"]) {
+        Some(false)
+    } else {
+        None
     }
 }
