@@ -9,6 +9,8 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions};
 use broker_bin::reload::ReloadError;
 use broker_bin::testing::{StartError, TestCluster, TestNatsd, block_on};
+#[cfg(feature = "jwt")]
+use broker_net::testing::TestOperator;
 use futures_util::StreamExt;
 
 /// A production configuration; none of its ports may be bound.
@@ -41,6 +43,36 @@ async fn connect(natsd: &TestNatsd, user: &str, password: &str) -> Client {
     let options = ConnectOptions::with_user_and_password(user.into(), password.into());
     let options = options.reconnect_delay_callback(|_| Duration::from_millis(5)).name(user);
     options.connect(natsd.url()).await.unwrap()
+}
+
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn a_reload_replaces_the_claims_of_accounts() {
+    let operator = TestOperator::new();
+    let account = operator.account("A");
+    let (joe, ann) = (account.user("joe"), account.user("ann"));
+    let natsd = TestNatsd::start_with(operator.config()).await;
+    let connect = async |user: &str| {
+        let options = ConnectOptions::with_credentials(user).unwrap();
+        options.connect(natsd.url()).await
+    };
+    let revoked = connect(&joe.creds()).await.unwrap();
+    let other = connect(&ann.creds()).await.unwrap();
+
+    account.revoke(&joe);
+    natsd.reload(&operator.config()).await.unwrap();
+    natsd.wait_for_clients(1).await;
+    other.flush().await.unwrap();
+    assert!(connect(&joe.creds()).await.is_err());
+    drop(revoked);
+
+    let next = TestOperator::new();
+    let mia = next.account("B").user("mia");
+    natsd.restart_with(&next.config()).await.unwrap();
+    assert!(connect(&ann.creds()).await.is_err());
+    connect(&mia.creds()).await.unwrap().flush().await.unwrap();
+    natsd.restart().await.unwrap();
+    connect(&mia.creds()).await.unwrap().flush().await.unwrap();
 }
 
 #[tokio::test]

@@ -185,10 +185,13 @@ impl Operators {
                 memory.replace(self.tokens.clone());
                 self.mode.refresh();
             }
-            // Reads files.
+            // Reads files. Tests may have no runtime.
             Source::Directory(_) => {
                 let (source, mode) = (self.source.clone(), self.mode.clone());
-                tokio::task::spawn_blocking(move || source.reload(&mode));
+                match tokio::runtime::Handle::try_current() {
+                    Ok(runtime) => _ = runtime.spawn_blocking(move || source.reload(&mode)),
+                    Err(_) => source.reload(&mode),
+                }
             }
             Source::Url(_) => {}
         }

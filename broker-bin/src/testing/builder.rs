@@ -114,6 +114,10 @@ impl TestNatsdBuilder {
             deciders.delegation.introduce(&mut server);
         }
         let mut builder = TestBroker::builder().all_options(server);
+        #[cfg(feature = "jwt")]
+        if let Some(operators) = deciders.operators() {
+            builder = builder.operator_mode(operators.mode().clone());
+        }
         let authenticators = deciders.clone().authenticators();
         // Without configured users, a call may still add some.
         if is_delegated || !matches!(deciders.all, Access::Anybody) {

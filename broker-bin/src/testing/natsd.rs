@@ -47,8 +47,7 @@ impl Deref for TestNatsd {
 impl TestNatsd {
     pub(super) fn new(broker: TestBroker, plan: Plan, loaded: Loaded, deciders: Deciders) -> Self {
         let Loaded { options, digest, warnings, .. } = loaded;
-        let observer = Observer::of_test(&broker);
-        observer.follow(&options, digest.as_deref());
+        let observer = observer_of(&broker, &options, &deciders, digest.as_deref());
         let options = Box::new(options);
         let now = Mutex::new(Now { options, deciders, digest, observer });
         Self { broker, plan, warnings, now, changing: tokio::sync::Mutex::default() }
@@ -97,6 +96,10 @@ impl TestNatsd {
         let authenticators = plan.authenticators();
         let reload::Plan { options, changes, server, deciders, .. } = plan;
         let report = self.broker.apply_with(server.at_any_port(), authenticators).await?;
+        #[cfg(feature = "jwt")]
+        if let Some(operators) = deciders.as_ref().and_then(Deciders::operators) {
+            operators.follow();
+        }
         let mut now = self.now();
         if let Some(options) = options {
             #[cfg(feature = "streams")]
@@ -130,6 +133,9 @@ impl TestNatsd {
         let deciders = options.checked_deciders()?;
         let authenticators = Some(deciders.clone().authenticators());
         let server = options.server().at_any_port();
+        #[cfg(feature = "jwt")]
+        self.broker
+            .set_operator_mode(deciders.operators().map(|operators| operators.mode().clone()));
         {
             let mut now = self.now();
             (*now.options, now.deciders, now.digest) = (options, deciders, digest);
@@ -148,9 +154,8 @@ impl TestNatsd {
         let id = self.broker.broker().info().server_id;
         let mut now = self.now();
         if now.observer.server_id() != id {
-            let observer = Observer::of_test(&self.broker);
-            observer.follow(&now.options, now.digest.as_deref());
-            now.observer = observer;
+            let digest = now.digest.as_deref();
+            now.observer = observer_of(&self.broker, &now.options, &now.deciders, digest);
         }
         now.observer.clone()
     }
@@ -214,4 +219,21 @@ impl TestNatsd {
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn observer_of(
+    broker: &TestBroker,
+    options: &Options,
+    deciders: &Deciders,
+    digest: Option<&str>,
+) -> Observer {
+    let observer = Observer::of_test(broker);
+    observer.follow(options, digest);
+    #[cfg(feature = "jwt")]
+    if let Some(operators) = deciders.operators() {
+        observer.update_facts(|facts| facts.operator_mode = Some(operators.mode().clone()));
+    }
+    #[cfg(not(feature = "jwt"))]
+    let _ = deciders;
+    observer
 }

@@ -440,6 +440,13 @@ impl TestBroker {
         self.there(restarting).await.unwrap_or(Ok(()))
     }
 
+    /// Sets the operator mode whose accounts the server has from the next [restart](Self::restart_with) on, which is
+    /// given its authenticator.
+    #[cfg(feature = "jwt")]
+    pub fn set_operator_mode(&self, mode: Option<broker_core::operator::OperatorMode>) {
+        self.kit.set_operator_mode(mode);
+    }
+
     /// Returns the server's options, with the bound ports.
     pub fn options(&self) -> ServerOptions {
         self.kit.options()

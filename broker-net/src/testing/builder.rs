@@ -213,9 +213,15 @@ impl TestBrokerBuilder {
 
     /// Serves the accounts of an operator, whose users log in by their tokens.
     #[cfg(feature = "jwt")]
-    pub fn operator(mut self, operator: &super::TestOperator) -> Self {
-        self.auth_config.operator = Some(operator.mode());
-        self.authenticator(operator.mode())
+    pub fn operator(self, operator: &super::TestOperator) -> Self {
+        self.operator_mode(operator.mode())
+    }
+
+    /// Serves the accounts of operators: see [`ServerBuilder::operator_mode`](crate::ServerBuilder::operator_mode).
+    #[cfg(feature = "jwt")]
+    pub fn operator_mode(mut self, mode: broker_core::operator::OperatorMode) -> Self {
+        self.auth_config.operator = Some(mode.clone());
+        self.authenticator(mode)
     }
 
     /// Sets a custom authenticator.

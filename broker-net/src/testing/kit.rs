@@ -269,6 +269,12 @@ impl Kit {
         Ok(())
     }
 
+    /// Sets the operator mode of the next start.
+    #[cfg(feature = "jwt")]
+    pub(super) fn set_operator_mode(&self, mode: Option<broker_core::operator::OperatorMode>) {
+        self.state().auth_config.operator = mode;
+    }
+
     /// Ends the server as a crash of the machine does.
     #[cfg(feature = "streams")]
     pub(super) async fn crash(&self) {
