@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions_beside_a_token_are_ignored() {
+    fn permissions_beside_a_token_are_ignored_with_a_warning() {
         let authorization = Authorization {
             token: Some("t".into()),
             default_permissions: Some(Permissions::default()),
@@ -532,6 +532,8 @@ mod tests {
         };
         let options = Options { authorization, ..Options::default() };
         assert!(matches!(options.access(), Ok(Access::Token(_))), "{:?}", options.access());
+        let paths: Vec<_> = options.advice().into_iter().map(|advice| advice.path).collect();
+        assert_eq!(paths, ["authorization.default_permissions"]);
     }
 
     #[test]
