@@ -1,4 +1,4 @@
-"""Servers in network namespaces of their own, on one bridge from which a server is taken off without a sign."""
+"""Servers and clients in network namespaces of their own, on one bridge from which any of them is taken off without a sign."""
 
 import ctypes
 import json
@@ -23,7 +23,7 @@ def _ip(*arguments):
 
 
 class Network:
-    """A bridge, and a namespace for each server."""
+    """A bridge, and a namespace for each server or group of clients."""
 
     def __init__(self, mark, names):
         # Names of interfaces have 15 characters at most.
@@ -33,10 +33,10 @@ class Network:
         _ip("link", "add", self.bridge, "type", "bridge", "forward_delay", "0")
         _ip("link", "set", self.bridge, "up")
         for number, name in enumerate(names, 1):
-            space, outer, inner = self.space(name), self._port(name), f"i{self.mark}{name}"
+            space, outer, inner = self.space(name), self._port(name), self._inner(name)
             _ip("netns", "add", space)
             _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
-            _ip("link", "set", inner, "netns", space)
+            _ip("link", "set", inner, "netns", space, "address", self._hardware(name))
             _ip("link", "set", outer, "master", self.bridge, "up")
             _ip("-n", space, "link", "set", "lo", "up")
             _ip("-n", space, "addr", "add", f"{self.subnet}.{number}/24", "dev", inner)
@@ -48,6 +48,12 @@ class Network:
 
     def _port(self, name):
         return f"p{self.mark}{name}"
+
+    def _inner(self, name):
+        return f"i{self.mark}{name}"
+
+    def _hardware(self, name):
+        return f"02:00:00:00:00:{self.names.index(name) + 1:02x}"
 
     def address(self, name):
         """The address of a server."""
@@ -61,10 +67,17 @@ class Network:
         """Connects the server again."""
         _ip("link", "set", self._port(name), "master", self.bridge)
 
-    def connect(self, name, port):
-        """A connection to a server from its own namespace, which does not leave that."""
+    def pin(self):
+        """Makes hardware addresses permanent, as if a router were between the members: no system notices that its neighbour is lost."""
+        for name in self.names:
+            for other in self.names:
+                told = ["neigh", "replace", self.address(other), "lladdr", self._hardware(other), "dev", self._inner(name)]
+                _ip("-n", self.space(name), *told)
+
+    def connect(self, name, port, source=None):
+        """A connection to a server from the namespace of `source`; else from the server's own, which it then does not leave."""
         with _switching, open("/proc/self/ns/net", encoding="utf-8") as own:
-            with open(f"/run/netns/{self.space(name)}", encoding="utf-8") as space:
+            with open(f"/run/netns/{self.space(source or name)}", encoding="utf-8") as space:
                 assert _libc.setns(space.fileno(), _CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
             try:
                 return socket.create_connection((self.address(name), port), 10)
@@ -80,19 +93,20 @@ class Network:
 
 
 class Server:
-    """A server in its namespace, with routes to all."""
+    """A server in its namespace, with routes to all members of the network if it is in a cluster."""
 
-    def __init__(self, program, network, name):
+    def __init__(self, program, network, name, is_in_cluster=True):
         self.network, self.name = network, name
         self._directory = tempfile.TemporaryDirectory(prefix="natsd-partition-")
         path = os.path.join(self._directory.name, "server.conf")
-        routes = ", ".join(f'"nats-route://{network.address(other)}:6222"' for other in network.names)
         address = network.address(name)
+        routes = ", ".join(f'"nats-route://{network.address(other)}:6222"' for other in network.names)
+        cluster = f'cluster {{ name: C, listen: "{address}:6222", routes: [{routes}] }}'
         with open(path, "w", encoding="utf-8") as file:
             file.write(f"""server_name: {name}
 listen: "{address}:4222"
 http: "{address}:8222"
-cluster {{ name: C, listen: "{address}:6222", routes: [{routes}] }}
+{cluster if is_in_cluster else ""}
 """)
         self._command = ["ip", "netns", "exec", network.space(name), program, "-c", path]
         self.process = None
@@ -132,15 +146,15 @@ def until(what, holds):
 
 
 class Client:
-    """A client of the wire protocol in the namespace of its server."""
+    """A client of the wire protocol in the namespace of `source`, or that of its server."""
 
-    def __init__(self, server):
-        self.stream = server.network.connect(server.name, 4222)
+    def __init__(self, server, source=None, name=""):
+        self.stream = server.network.connect(server.name, 4222, source)
         self.stream.settimeout(None)
         self.subjects, self.refused = set(), 0
         self._pongs = 0
         self._changed = threading.Condition()
-        self.send('CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB inbox inbox\r\n')
+        self.send('CONNECT {"verbose":false,"headers":true,"no_responders":true,"name":"%s"}\r\nSUB inbox inbox\r\n' % name)
         threading.Thread(target=self._read, daemon=True).start()
         self.flush()
 
