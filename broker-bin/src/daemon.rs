@@ -307,14 +307,14 @@ impl Daemon {
         let loading = move || match known.filter(|read| read.sources.are_unchanged()) {
             Some(read) => Ok((None, read)),
             None => {
-                let loaded = options::load(&request)?;
+                let (loaded, deciders) = options::load_checked(&request)?;
                 let Loaded { options, digest, warnings, sources, .. } = loaded;
-                Ok((Some(options), Arc::new(Read { sources, digest, warnings })))
+                Ok((Some((options, deciders)), Arc::new(Read { sources, digest, warnings })))
             }
         };
-        let (options, read) = in_a_thread(loading).await?;
+        let (checked, read) = in_a_thread(loading).await?;
         warn(&read.warnings);
-        let reloaded = self.change(options, read.digest.as_deref()).await?;
+        let reloaded = self.change(checked, read.digest.as_deref()).await?;
         self.now().read = Some(read);
         Ok(reloaded)
     }
@@ -332,13 +332,19 @@ impl Daemon {
         let _changing = self.changing.lock().await;
         // The next reload must compare against these options, not against those of the files.
         self.now().read = None;
-        self.change(Some(options), None).await
+        let checking = move || {
+            let deciders = options.checked_deciders()?;
+            Ok((options, deciders))
+        };
+        let checked = in_a_thread(checking).await?;
+        self.change(Some(checked), None).await
     }
 
-    /// Changes to `options`, or to the current ones if `None`.
+    /// Changes to options that are checked, with the access rules that their check has made, or to the current ones if
+    /// `None`.
     async fn change(
         &self,
-        options: Option<Options>,
+        checked: Option<(Options, Deciders)>,
         digest: Option<&str>,
     ) -> Result<Reloaded, ReloadError> {
         let (before, deciders) = {
@@ -346,9 +352,9 @@ impl Daemon {
             (Arc::clone(&now.options), now.deciders.clone())
         };
         let log = self.log.clone();
-        let was_read = options.is_some();
-        let planning = move || match options {
-            Some(options) => Plan::make(&before, options, &deciders, log.as_ref()),
+        let was_read = checked.is_some();
+        let planning = move || match checked {
+            Some(checked) => Plan::make(&before, checked, &deciders, log.as_ref()),
             None => Plan::repeat(&before, &deciders),
         };
         let plan = in_a_thread(planning).await?;

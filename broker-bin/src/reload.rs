@@ -92,15 +92,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Compares, validates and opens files. May take long: a syslog may be slow.
+    /// Compares options with those that were checked, given with their access rules, and opens files. May take long: a
+    /// syslog may be slow.
     pub(crate) fn make(
         old: &Options,
-        mut new: Options,
+        (mut new, next): (Options, Deciders),
         before: &Deciders,
         log: Option<&Logging>,
     ) -> Result<Self, ReloadError> {
         new.program.clone_from(&old.program);
-        let next = new.checked_deciders()?;
         let changes = diff(old, &new);
         let (refused, changes): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| change.reload == Reload::Restart);

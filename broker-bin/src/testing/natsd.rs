@@ -89,9 +89,10 @@ impl TestNatsd {
     pub async fn reload(&self, config: &str) -> Result<Reloaded, ReloadError> {
         let _changing = self.changing.lock().await;
         let Loaded { options, digest, .. } = self.plan.load_text(config)?;
+        let next = options.checked_deciders()?;
         let plan = {
             let now = self.now();
-            reload::Plan::make(&now.options, options, &now.deciders, None)?
+            reload::Plan::make(&now.options, (options, next), &now.deciders, None)?
         };
         let authenticators = plan.authenticators();
         let reload::Plan { options, changes, server, deciders, .. } = plan;
