@@ -40,25 +40,36 @@ pub(super) enum Wildcards {
     Covered,
 }
 
-/// Each entry is a subject, for one queue group (which may hold wildcards) or without one.
-impl FromIterator<(SubjectFilter, Option<SubjectFilter>)> for Entries {
-    fn from_iter<I: IntoIterator<Item = (SubjectFilter, Option<SubjectFilter>)>>(
-        entries: I,
-    ) -> Self {
-        let line = |(subject, queue): (SubjectFilter, Option<SubjectFilter>)| match queue {
-            // Neither contains white space.
-            Some(queue) => [subject.as_bytes(), queue.as_bytes()].join(&b' '),
-            None => subject.as_bytes().to_vec(),
-        };
-        let mut lines: Vec<_> = entries.into_iter().map(line).collect();
+/// A subject, for one queue group (which may hold wildcards) or without one: its line.
+pub(super) struct Entry(Vec<u8>);
+
+impl Entry {
+    /// Takes a text that is a valid filter.
+    pub(super) fn of(subject: impl Into<Vec<u8>>) -> Self {
+        Self(subject.into())
+    }
+
+    /// Takes texts that are valid filters, and so without white space.
+    pub(super) fn with_queue(subject: &[u8], queue: &[u8]) -> Self {
+        Self([subject, queue].join(&b' '))
+    }
+}
+
+impl FromIterator<Entry> for Entries {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        let mut lines: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.0).collect();
         lines.sort_unstable();
         lines.dedup();
-        if lines.len() <= FEW {
-            return Self::Few(lines.join(&b'\n').into());
+        match lines.len() {
+            // The most frequent lists of many users are not copied.
+            0 | 1 => Self::Few(lines.pop().unwrap_or_default().into()),
+            ..=FEW => Self::Few(lines.join(&b'\n').into()),
+            _ => {
+                let mut tree = Tree::default();
+                lines.iter().for_each(|line| tree.insert(Line::of(line)));
+                Self::Many(Box::new(tree))
+            }
         }
-        let mut tree = Tree::default();
-        lines.iter().for_each(|line| tree.insert(Line::of(line)));
-        Self::Many(Box::new(tree))
     }
 }
 
@@ -71,15 +82,11 @@ impl Default for Entries {
 impl Entries {
     /// Adds a subject for all queue groups.
     #[cfg(feature = "jwt")]
-    pub(super) fn insert(&mut self, subject: SubjectFilter) {
+    pub(super) fn insert(&mut self, subject: &SubjectFilter) {
         match self {
             Self::Few(text) => {
-                let parse = |line: Line<'_>| {
-                    let queue = line.queue.map(|queue| SubjectFilter::parse(queue.0));
-                    Some((SubjectFilter::parse(line.subject).ok()?, queue.transpose().ok()?))
-                };
-                let entries = lines(text).filter_map(parse).chain([(subject, None)]);
-                *self = entries.collect();
+                let known = texts_of(text).map(Entry::of);
+                *self = known.chain([Entry::of(subject.as_bytes())]).collect();
             }
             Self::Many(tree) => tree.insert(Line { subject: subject.as_bytes(), queue: None }),
         }
@@ -97,8 +104,7 @@ impl Entries {
         let mut texts = Vec::with_capacity(self.len());
         match self {
             Self::Few(text) => {
-                let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-                texts.extend(lines.map(|line| String::from_utf8_lossy(line).into_owned()));
+                texts.extend(texts_of(text).map(|line| String::from_utf8_lossy(line).into_owned()));
             }
             Self::Many(tree) => {
                 tree.root.list(&mut Vec::new(), &mut texts);
@@ -148,9 +154,14 @@ impl Entries {
     }
 }
 
+/// The texts of the entries of a short list.
+fn texts_of(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
 /// The entries of a short list.
-fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(Line::of)
+fn lines(list: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    texts_of(list).map(Line::of)
 }
 
 /// One entry of a list.
@@ -467,11 +478,10 @@ mod tests {
         let mut texts: Vec<String> = (0..30).map(|i| format!("d.{i}.*")).collect();
         texts.extend(["a", "a q", "a.>", "a.> q", "a.> r.*", "*.x"].map(String::from));
         texts.sort_unstable();
-        let parse = |text: &str| SubjectFilter::parse(text).unwrap();
-        for texts in [&texts[..5], &texts] {
+        for texts in [&texts[..1], &texts[..5], &texts] {
             let entries = texts.iter().map(|text| match text.split_once(' ') {
-                None => (parse(text), None),
-                Some((subject, queue)) => (parse(subject), Some(parse(queue))),
+                None => Entry::of(&**text),
+                Some((subject, queue)) => Entry::with_queue(subject.as_bytes(), queue.as_bytes()),
             });
             assert_eq!(Entries::from_iter(entries).to_texts(), texts);
         }
@@ -479,8 +489,8 @@ mod tests {
 
     #[test]
     fn a_long_list_of_literals_answers_like_a_short_one() {
-        let subject = |i| SubjectFilter::parse(format!("device.{i}.state")).unwrap();
-        let entries = Entries::from_iter((0..5000).map(|i| (subject(i), None)));
+        let entry = |i| Entry::of(format!("device.{i}.state"));
+        let entries = Entries::from_iter((0..5000).map(entry));
         assert_eq!(entries.len(), 5000);
         assert!(entries.find(b"device.4999.state", None, Wildcards::Literal).plain);
         assert!(!entries.find(b"device.5000.state", None, Wildcards::Literal).plain);
@@ -491,8 +501,7 @@ mod tests {
 
     #[test]
     fn a_short_list_takes_no_more_than_its_text() {
-        let subject = |i| SubjectFilter::parse(format!("app.{i}.>")).unwrap();
-        let few = Entries::from_iter((0..FEW).map(|i| (subject(i), None)));
+        let few = Entries::from_iter((0..FEW).map(|i| Entry::of(format!("app.{i}.>"))));
         let Entries::Few(text) = &few else { panic!("a tree") };
         assert_eq!(text.len(), (0..FEW).map(|i| format!("app.{i}.>").len() + 1).sum::<usize>() - 1);
         assert_eq!(few.len(), FEW);
@@ -500,9 +509,8 @@ mod tests {
 
     #[test]
     fn the_order_of_a_list_does_not_matter() {
-        let entry = |text: &str| (SubjectFilter::parse(text).unwrap(), None);
-        let one = Entries::from_iter(["a", "b.*", "a", "c.>"].map(entry));
-        let other = Entries::from_iter(["c.>", "b.*", "a"].map(entry));
+        let one = Entries::from_iter(["a", "b.*", "a", "c.>"].map(Entry::of));
+        let other = Entries::from_iter(["c.>", "b.*", "a"].map(Entry::of));
         assert!(one == other);
     }
 
@@ -517,9 +525,9 @@ mod tests {
                 subjects.push(format!("{first}.a.{second}"));
             }
         }
-        let entry = |text: &str, queue: Option<&str>| {
-            let queue = queue.map(|queue| SubjectFilter::parse(queue).unwrap());
-            (SubjectFilter::parse(text).unwrap(), queue)
+        let entry = |text: &str, queue: Option<&str>| match queue {
+            None => Entry::of(text),
+            Some(queue) => Entry::with_queue(text.as_bytes(), queue.as_bytes()),
         };
         let filler = |i| entry(&format!("z.{i}"), None);
         for listed in &subjects {

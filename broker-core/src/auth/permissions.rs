@@ -19,7 +19,7 @@
 
 use std::fmt;
 
-use super::entries::{Entries, Wildcards};
+use super::entries::{Entries, Entry, Wildcards};
 use super::replies::AllowResponses;
 use crate::subject::{SubjectError, SubjectFilter};
 
@@ -77,7 +77,7 @@ impl Permissions {
 
     /// Adds a subject that the user may not publish to.
     #[cfg(feature = "jwt")]
-    pub(super) fn denying_publish(mut self, subject: SubjectFilter) -> Self {
+    pub(super) fn denying_publish(mut self, subject: &SubjectFilter) -> Self {
         self.publish.deny.insert(subject);
         self
     }
@@ -232,25 +232,27 @@ impl PermissionsBuilder {
     ///
     /// [`PermissionsError`] names the first entry with an invalid subject or queue group.
     pub fn build(self) -> Result<Permissions, PermissionsError> {
-        let Self { mut publish_allow, responses, .. } = self;
+        let Self { mut publish_allow, publish_deny, subscribe_allow, subscribe_deny, responses } =
+            self;
         if responses.is_some() {
             // NATS 2.14: auth.go validateResponsePermissions.
             publish_allow.get_or_insert_default();
         }
-        let parse = |list, entries: &[String]| {
-            entries.iter().map(|entry| parse_entry(list, entry)).collect::<Result<Entries, _>>()
+        let parse = |list, entries: Vec<String>| {
+            let entries = entries.into_iter().map(|entry| parse_entry(list, entry));
+            entries.collect::<Result<Entries, _>>()
         };
-        let parse_if_any = |list, entries: &Option<Vec<String>>| {
-            entries.as_deref().map(|entries| parse(list, entries)).transpose()
+        let parse_if_any = |list, entries: Option<Vec<String>>| {
+            entries.map(|entries| parse(list, entries)).transpose()
         };
         Ok(Permissions {
             publish: Lists {
-                allow: parse_if_any(PermissionList::PublishAllow, &publish_allow)?,
-                deny: parse(PermissionList::PublishDeny, &self.publish_deny)?,
+                allow: parse_if_any(PermissionList::PublishAllow, publish_allow)?,
+                deny: parse(PermissionList::PublishDeny, publish_deny)?,
             },
             subscribe: Lists {
-                allow: parse_if_any(PermissionList::SubscribeAllow, &self.subscribe_allow)?,
-                deny: parse(PermissionList::SubscribeDeny, &self.subscribe_deny)?,
+                allow: parse_if_any(PermissionList::SubscribeAllow, subscribe_allow)?,
+                deny: parse(PermissionList::SubscribeDeny, subscribe_deny)?,
             },
             responses,
         })
@@ -259,27 +261,22 @@ impl PermissionsBuilder {
 
 /// Parses `subject` or, in the subscribe lists, `subject queue`.
 // NATS 2.14: opts.go checkPermSubjectArray, client.go splitSubjectQueue.
-fn parse_entry(
-    list: PermissionList,
-    entry: &str,
-) -> Result<(SubjectFilter, Option<SubjectFilter>), PermissionsError> {
+fn parse_entry(list: PermissionList, entry: String) -> Result<Entry, PermissionsError> {
     let queues_allowed =
         matches!(list, PermissionList::SubscribeAllow | PermissionList::SubscribeDeny);
     let mut words = entry.split_whitespace();
     let (subject, queue) = match (words.next(), words.next(), words.next()) {
         (Some(subject), Some(queue), None) if queues_allowed => (subject, Some(queue)),
-        _ => (entry, None),
+        _ => (&*entry, None),
     };
-    let subject = SubjectFilter::parse(subject).map_err(|source| PermissionsError::Subject {
-        list,
-        entry: entry.to_owned(),
-        source,
-    })?;
-    let queue = queue
-        .map(SubjectFilter::parse)
-        .transpose()
-        .map_err(|source| PermissionsError::Queue { list, entry: entry.to_owned(), source })?;
-    Ok((subject, queue))
+    if let Err(source) = SubjectFilter::check(subject.as_bytes()) {
+        return Err(PermissionsError::Subject { list, entry, source });
+    }
+    let Some(queue) = queue else { return Ok(Entry::of(entry)) };
+    if let Err(source) = SubjectFilter::check(queue.as_bytes()) {
+        return Err(PermissionsError::Queue { list, entry, source });
+    }
+    Ok(Entry::with_queue(subject.as_bytes(), queue.as_bytes()))
 }
 
 /// One of the four lists.

@@ -22,6 +22,12 @@ impl SubjectFilter {
     /// [`SubjectError`] names the fault: empty text or token, white space, tokens after a `>`.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, SubjectError> {
         let text = text.as_ref();
+        Self::check(text)?;
+        Ok(Self(Bytes::copy_from_slice(text)))
+    }
+
+    /// Checks a text like [`Self::parse`], for those who keep it in another form.
+    pub(crate) fn check(text: &[u8]) -> Result<(), SubjectError> {
         check_tokens(text)?;
         let mut after_full = false;
         for token in tokens(text) {
@@ -30,7 +36,7 @@ impl SubjectFilter {
             }
             after_full = token == b">";
         }
-        Ok(Self(Bytes::copy_from_slice(text)))
+        Ok(())
     }
 
     /// Returns the text of the filter.

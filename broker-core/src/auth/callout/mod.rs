@@ -359,7 +359,7 @@ pub(crate) fn without_subject(mut grant: Grant, account: &str) -> Grant {
     {
         let permissions = grant.permissions.as_deref().cloned();
         let permissions = permissions.unwrap_or_else(Permissions::unrestricted);
-        grant.permissions = Some(Arc::new(permissions.denying_publish(subject)));
+        grant.permissions = Some(Arc::new(permissions.denying_publish(&subject)));
     }
     grant
 }

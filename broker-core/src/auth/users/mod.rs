@@ -288,7 +288,9 @@ impl User {
 
     /// Restricts the user to these kinds of connections; without any, all kinds are allowed.
     pub fn connection_kinds(mut self, kinds: impl IntoIterator<Item = ConnectionKind>) -> Self {
-        self.kinds = self.kinds.into_iter().chain(kinds).collect();
+        let mut all = self.kinds.into_vec();
+        all.extend(kinds);
+        self.kinds = all.into();
         self
     }
 
