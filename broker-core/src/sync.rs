@@ -1,5 +1,8 @@
 //! The only file that names a lock or an atomic, so that a model checker can replace them.
 //!
+//! The locks are those of [parking_lot](https://docs.rs/parking_lot), whose core dashmap needs anyway: they do not poison, and
+//! locking and unlocking one takes half the instructions, because none of them checks for a panic.
+//!
 //! Under `--cfg shuttle` they are those of [shuttle](https://docs.rs/shuttle), which runs a test repeatedly
 //! under different schedules: at each lock and atomic another thread may continue. Shuttle is used instead of
 //! loom because its `Arc` is the standard one, so that `Arc<T>` still coerces to `Arc<dyn Destination>`, and because
@@ -7,19 +10,23 @@
 //! memory: all threads see one order of writes. Code that depends on `Acquire` and `Release` explains the orderings
 //! where it uses them.
 
-#![expect(clippy::disallowed_types, reason = "this is the file that they are for")]
+#![allow(clippy::disallowed_types, reason = "this is the file that they are for")]
+
+use std::cell::Cell;
 
 #[cfg(all(test, shuttle))]
+use modelled as locks;
+#[cfg(not(all(test, shuttle)))]
+use parking_lot as locks;
+#[cfg(all(test, shuttle))]
 use shuttle::sync as checked;
-use std::cell::Cell;
 #[cfg(not(all(test, shuttle)))]
 use std::sync as checked;
-use std::sync::{LockResult, PoisonError, TryLockError};
 
 pub(crate) use checked::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-pub(crate) use checked::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use locks::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
 /// Runs a model under random schedules, half of them uniform and half with few changes of priorities. The schedules are
@@ -41,52 +48,46 @@ pub(crate) fn check_model(model: impl Fn() + Send + Sync + 'static) {
     run(Box::new(RandomScheduler::new_from_seed(1, SCHEDULES)));
     run(Box::new(PctScheduler::new_from_seed(2, 3, SCHEDULES)));
 }
+
 /// A mutex that does not poison: the data it guards is consistent between any two statements that can panic.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(checked::Mutex<T>);
+pub(crate) struct Mutex<T>(locks::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(checked::Mutex::new(value))
+        Self(locks::Mutex::new(value))
     }
 
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
 /// A reader-writer lock that does not poison, and records whether a thread waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T> {
-    lock: checked::RwLock<T>,
+    lock: locks::RwLock<T>,
     waiting: AtomicUsize,
 }
 
 impl<T> RwLock<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { lock: checked::RwLock::new(value), waiting: AtomicUsize::new(0) }
+        Self { lock: locks::RwLock::new(value), waiting: AtomicUsize::new(0) }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-        match self.lock.try_read() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => self.wait_for(|lock| lock.read()),
-        }
+        self.lock.try_read().unwrap_or_else(|| self.wait_for(|lock| lock.read()))
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-        match self.lock.try_write() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => self.wait_for(|lock| lock.write()),
-        }
+        self.lock.try_write().unwrap_or_else(|| self.wait_for(|lock| lock.write()))
     }
 
     #[cold]
-    fn wait_for<'a, G>(&'a self, lock: impl FnOnce(&'a checked::RwLock<T>) -> LockResult<G>) -> G {
+    fn wait_for<'a, G>(&'a self, lock: impl FnOnce(&'a locks::RwLock<T>) -> G) -> G {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let guard = lock(&self.lock).unwrap_or_else(PoisonError::into_inner);
+        let guard = lock(&self.lock);
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         guard
     }
@@ -105,7 +106,7 @@ thread_local! {
 
 /// Lets one thread at a time make calls that may call back into it.
 #[derive(Debug, Default)]
-pub(crate) struct CallGate(checked::Mutex<()>);
+pub(crate) struct CallGate(locks::Mutex<()>);
 
 /// Held during the calls.
 pub(crate) struct CallPass<'a> {
@@ -119,17 +120,12 @@ impl CallGate {
         if PASSES.get() > 0 {
             return self.try_enter();
         }
-        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(CallPass::new(guard))
+        Some(CallPass::new(self.0.lock()))
     }
 
     /// Does the same without waiting.
     pub(crate) fn try_enter(&self) -> Option<CallPass<'_>> {
-        match self.0.try_lock() {
-            Ok(guard) => Some(CallPass::new(guard)),
-            Err(TryLockError::Poisoned(poisoned)) => Some(CallPass::new(poisoned.into_inner())),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        self.0.try_lock().map(CallPass::new)
     }
 }
 
@@ -143,5 +139,56 @@ impl<'a> CallPass<'a> {
 impl Drop for CallPass<'_> {
     fn drop(&mut self) {
         PASSES.set(PASSES.get() - 1);
+    }
+}
+
+/// The locks of shuttle with the interface of parking_lot's. A panic ends the model, so that none is poisoned.
+#[cfg(all(test, shuttle))]
+mod modelled {
+    use shuttle::sync;
+    use std::sync::PoisonError;
+
+    pub(crate) use sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct RwLock<T>(sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+            self.0.try_read().ok()
+        }
+
+        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+            self.0.try_write().ok()
+        }
     }
 }
