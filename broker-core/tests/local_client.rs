@@ -895,3 +895,67 @@ fn changed_limits_apply_to_the_next_message() {
         assert_eq!(block_on(client.publish("x", payload.clone())).is_ok(), fits);
     }
 }
+
+/// Answers to one client are all matched by one search, unless a subscription tells them apart.
+#[test]
+fn observers_get_the_answers_that_match_their_subscriptions() {
+    let mut world = World::new();
+    let (requester, service) = (world.broker.client(), world.broker.client());
+    let mut wire = world.join();
+    block_on(async {
+        let mut requests = service.subscribe("ask").await.unwrap();
+        let mut seen = world.broker.client().subscribe("_INBOX.>").await.unwrap();
+        for round in 0..12 {
+            let mut asking = pin!(requester.request("ask", "?".into()));
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert!(asking.as_mut().poll(cx).is_pending());
+            let reply = requests.try_next().unwrap().reply.unwrap();
+            let client = reply.rsplit_once('.').unwrap().0.to_owned();
+            // No observer, one of all answers, one of this answer, one of another one, one of all answers to the client.
+            let filter = match round % 5 {
+                0 => None,
+                1 => Some(String::from("*.*.*")),
+                2 => Some(reply.to_string()),
+                3 => Some(format!("{client}.other")),
+                _ => Some(format!("{client}.*")),
+            };
+            if let Some(filter) = &filter {
+                world.send(&mut wire, format!("SUB {filter} {round}\r\n"));
+            }
+            service.publish(reply.clone(), "!".into()).await.unwrap();
+            let Poll::Ready(answer) = asking.as_mut().poll(cx) else { panic!("no answer") };
+            let answer = answer.unwrap();
+            assert_eq!((answer.subject, answer.payload), (reply.clone(), Bytes::from("!")));
+            assert_eq!(seen.try_next().unwrap().subject, reply, "{filter:?}");
+            let expected = match round % 5 {
+                0 | 3 => String::new(),
+                _ => format!("MSG {reply} {round} 1\r\n!\r\n"),
+            };
+            assert_eq!(wire.read(), expected, "{filter:?}");
+            world.send(&mut wire, format!("UNSUB {round}\r\n"));
+        }
+        assert!(seen.try_next().is_none() && requests.try_next().is_none());
+    });
+}
+
+#[test]
+fn a_service_may_answer_only_what_its_permissions_allow() {
+    let broker = broker();
+    let requester = broker.client();
+    let permissions = Permissions::builder().publish_deny(["_INBOX.*.denied"]).build().unwrap();
+    let service = client_who(&broker, permissions);
+    block_on(async {
+        let mut requests = service.subscribe("ask").await.unwrap();
+        for _ in 0..3 {
+            let mut asking = pin!(requester.request("ask", "?".into()));
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert!(asking.as_mut().poll(cx).is_pending());
+            let reply = requests.try_next().unwrap().reply.unwrap();
+            let denied = format!("{}.denied", reply.rsplit_once('.').unwrap().0);
+            let refused = service.publish(denied.as_str(), "!".into()).await;
+            assert_eq!(refused, Err(PublishError::Denied(Subject::parse(&denied).unwrap())));
+            service.publish(reply, "!".into()).await.unwrap();
+            assert!(asking.as_mut().poll(cx).is_ready());
+        }
+    });
+}

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::look_ups::LookUps;
 use super::matches::Matches;
-use super::siblings::{self, Siblings};
+use super::siblings::Siblings;
 use super::{Generation, Interest, Interested, touch_all};
 use crate::limits::{BATCH_RUNS, CACHED_BYTES, CACHED_SUBJECT_BYTES, CACHED_SUBJECTS};
 use crate::random::Random;
@@ -204,9 +204,9 @@ impl<S: Interested> MatchCache<S> {
         mut judge: impl FnMut(&[u8]) -> Verdict,
     ) -> Known<'_, S> {
         self.note_look_up();
-        if self.siblings.as_ref().is_some_and(|siblings| siblings.include(subject, interest)) {
+        if self.siblings.as_mut().is_some_and(|siblings| siblings.include(subject, interest)) {
             self.counts.find();
-            return Known { verdict: judge(subject), matches: self.used_once() };
+            return Known { verdict: judge(subject), matches: self.of_siblings() };
         }
         if let Some(Prefetched { at, .. }) = prefetched
             && self.is_at(at as usize, interest, subject)
@@ -233,11 +233,9 @@ impl<S: Interested> MatchCache<S> {
         let (verdict, generation) = self.resolve(interest, hash, subject, judge);
         self.counts.note_fan_out(self.unkept.fan_out());
         if self.unkept.is_used_once() {
-            if subject.starts_with(siblings::PREFIX) {
-                self.keep_siblings(interest, subject, generation);
-                return Known { verdict, matches: self.used_once() };
-            }
-            return Known { verdict, matches: &self.unkept };
+            let is_kept = self.keep_siblings(interest, subject, generation);
+            let matches = if is_kept { self.of_siblings() } else { &self.unkept };
+            return Known { verdict, matches };
         }
         if !self.has_room_for(subject) {
             return Known { verdict, matches: &self.unkept };
@@ -249,8 +247,19 @@ impl<S: Interested> MatchCache<S> {
         self.entries[self.last].known()
     }
 
-    /// Keeps the matches of a reply subject that is used once, which were just collected, for its siblings.
-    fn keep_siblings(&mut self, interest: &Interest<S>, subject: &[u8], generation: Generation) {
+    /// Keeps the matches of a reply subject that is used once, which were just collected, for its siblings. Returns false
+    /// if it leaves them where they are.
+    fn keep_siblings(
+        &mut self,
+        interest: &Interest<S>,
+        subject: &[u8],
+        generation: Generation,
+    ) -> bool {
+        if let Some(others) = &mut self.siblings
+            && !others.give_way(interest)
+        {
+            return false;
+        }
         // Checked after the generation was read: see `Interest::set_mappings`.
         let is_mapped = self.maps && interest.is_mapped();
         let siblings = if is_mapped {
@@ -259,10 +268,11 @@ impl<S: Interested> MatchCache<S> {
             Siblings::of(subject, interest, generation, &mut self.unkept)
         };
         self.siblings = siblings.map(Box::new);
+        self.siblings.is_some()
     }
 
     /// Returns the matches of the reply subject that was looked up last.
-    fn used_once(&self) -> &Matches<S> {
+    fn of_siblings(&self) -> &Matches<S> {
         self.siblings.as_ref().map_or(&self.unkept, |siblings| &siblings.matches)
     }
 

@@ -46,7 +46,7 @@ impl Generations {
     }
 
     /// Both counters only grow, so the sum is unchanged only if both are.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count(&self, shard: u8) -> u64 {
         self.literal[usize::from(shard)].load(Ordering::Acquire)
             + self.wildcard.load(Ordering::Acquire)

@@ -1,6 +1,6 @@
 //! All subscriptions of an account: those without wildcards in a hash table by subject, the others in
 //! a trie by token. The trie has those to single reply subjects of services too: it tells whether there are any, which
-//! the table could not (`siblings.rs`).
+//! the table could not (`siblings.rs`). Those to single subjects below inboxes are counted for the same reason.
 //!
 //! Most subscriptions have no wildcard, reply inboxes above all. A table finds them in one step,
 //! whatever their number, and takes 10 to 20 bytes for each beside the subscription itself; the trie
@@ -29,6 +29,8 @@ pub(super) struct Sublist<S> {
     others: Table<Crowd<S>>,
     wildcard: Trie<S>,
     hasher: FixedState,
+    /// The number of subscriptions in `literal` and `others` to single subjects below inboxes.
+    below_inboxes: usize,
     len: usize,
     inserts: u64,
     removes: u64,
@@ -41,6 +43,7 @@ impl<S: Interested> Sublist<S> {
             others: Table::default(),
             wildcard: Trie::new(hasher.clone()),
             hasher,
+            below_inboxes: 0,
             len: 0,
             inserts: 0,
             removes: 0,
@@ -69,6 +72,7 @@ impl<S: Interested> Sublist<S> {
             return;
         }
         let filter = subscription.filter();
+        self.below_inboxes += usize::from(siblings::is_below_inbox(filter));
         let hash = self.hasher.hash_one(filter);
         if self.literal.find(hash, |other| other.filter() == filter).is_none() {
             let hasher = &self.hasher;
@@ -95,7 +99,9 @@ impl<S: Interested> Sublist<S> {
         let removed = if is_in_trie(filter) {
             self.wildcard.remove(subscription)
         } else {
-            self.remove_literal(subscription)
+            let removed = self.remove_literal(subscription);
+            self.below_inboxes -= usize::from(removed && siblings::is_below_inbox(filter));
+            removed
         };
         self.len -= usize::from(removed);
         self.removes += u64::from(removed);
@@ -142,7 +148,9 @@ impl<S: Interested> Sublist<S> {
 
     /// See [`Interest::is_same_for_siblings`](super::Interest::is_same_for_siblings).
     pub(super) fn is_same_for_siblings(&self, prefix: &[u8]) -> bool {
-        prefix.starts_with(siblings::PREFIX) && !self.wildcard.tells_apart(prefix)
+        // Subscriptions to single inboxes are many and short-lived, so that they are in the table, and only counted.
+        let is_of_service = prefix.starts_with(siblings::SERVICES);
+        (is_of_service || self.below_inboxes == 0) && !self.wildcard.tells_apart(prefix)
     }
 
     /// Adds the matches of `subject`, whose hash is `hash`.
@@ -162,7 +170,7 @@ impl<S: Interested> Sublist<S> {
 /// Returns true for filters that the trie has, not the table.
 #[inline]
 fn is_in_trie(filter: &[u8]) -> bool {
-    filter.starts_with(siblings::PREFIX)
+    filter.starts_with(siblings::SERVICES)
         || tokens(filter).any(|token| !matches!(Token::of(token), Token::Literal(_)))
 }
 
