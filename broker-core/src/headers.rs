@@ -8,6 +8,8 @@ use std::fmt;
 use bytes::Bytes;
 use memchr::memchr_iter;
 
+use crate::sync::Arc;
+
 /// The first line of every header block.
 const VERSION: &str = "NATS/1.0";
 
@@ -16,9 +18,10 @@ const VERSION: &str = "NATS/1.0";
 /// The headers of a received message are its header block, which is parsed on first use. Published again
 /// without a change, they are the same bytes.
 #[derive(Clone, Default)]
-pub struct HeaderMap(Box<Form>);
+pub struct HeaderMap(Arc<Form>);
 
-/// Boxed, because most messages have none.
+/// Apart, because most messages have none, and shared, because the code that drops it is then no part of the code that drops a
+/// message.
 #[derive(Clone)]
 enum Form {
     /// A UTF-8 block with well-formed lines.
@@ -112,7 +115,7 @@ impl HeaderMap {
 
     pub(crate) fn no_responders(subject: &str) -> Self {
         let fields = vec![(String::from("Nats-Subject"), String::from(subject))];
-        Self(Box::new(Form::Fields(Fields { status: Some(503), description: None, fields })))
+        Self(Arc::new(Form::Fields(Fields { status: Some(503), description: None, fields })))
     }
 
     /// Creates headers from a block; `None` if it is malformed.
@@ -130,7 +133,7 @@ impl HeaderMap {
                 Form::Lossy(block, fields)
             }
         };
-        Some(Self(Box::new(form)))
+        Some(Self(Arc::new(form)))
     }
 
     /// As [`Self::from_block`], with a copy of the block.
@@ -140,7 +143,7 @@ impl HeaderMap {
 
     /// Converts to fields, without the received block, before a change.
     fn fields_mut(&mut self) -> &mut Fields {
-        let form = &mut *self.0;
+        let form = Arc::make_mut(&mut self.0);
         if !matches!(form, Form::Fields(_)) {
             *form = Form::Fields(match std::mem::take(form) {
                 Form::Raw(block) => Fields::parse(text_of(&block)).unwrap_or_default(),
@@ -355,7 +358,7 @@ mod tests {
             if let Some((at, byte)) = odd && let Some(place) = block.get_mut(at) {
                 *place = byte;
             }
-            let expected = read_plainly(&block).map(|fields| HeaderMap(Box::new(Form::Fields(fields))));
+            let expected = read_plainly(&block).map(|fields| HeaderMap(Arc::new(Form::Fields(fields))));
             let headers = HeaderMap::from_block(Bytes::from(block.clone()));
             prop_assert_eq!(&headers, &expected);
             if let (Some(mut headers), Some(mut expected)) = (headers, expected) {

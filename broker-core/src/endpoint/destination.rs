@@ -74,7 +74,7 @@ impl Accepted {
     };
 }
 
-/// The result of taking one message by value.
+/// The result of taking one message out of its place.
 #[derive(Debug)]
 pub(crate) struct Taken {
     /// The subscription has reached its maximum number of messages.
@@ -130,10 +130,10 @@ pub(crate) trait Destination: Send + Sync {
         false
     }
 
-    /// Takes one message without headers for a subscription by value, which saves copies. Returns the message if it must
+    /// Takes one message without headers out of its place for a subscription, which saves copies. Leaves it there if it must
     /// be [delivered](Self::deliver).
-    fn take(&self, _subscription: &Subscription, message: Message) -> Result<Taken, Message> {
-        Err(message)
+    fn take(&self, _subscription: &Subscription, _message: &mut Option<Message>) -> Option<Taken> {
+        None
     }
 
     /// Takes messages of an account for a peer server, with the queue groups that the peer was picked for. Takes
@@ -308,6 +308,9 @@ impl Scratch {
     /// well. Runs no handlers.
     pub(crate) fn flush_queues(&mut self) {
         self.unflushed_bytes = 0;
+        if self.touched.is_empty() {
+            return;
+        }
         let mut touched = std::mem::take(&mut self.touched);
         loop {
             for endpoint in touched.drain(..) {

@@ -504,6 +504,18 @@ struct ToRun {
     is_running: bool,
 }
 
+impl ToRun {
+    /// Adds the handlers that the current call has delivered to.
+    fn add(&mut self, scratch: &mut Scratch) {
+        // Usually there are none or one.
+        match scratch.handlers.len() {
+            0 => {}
+            1 => self.endpoints.extend(scratch.handlers.pop()),
+            _ => self.endpoints.extend(scratch.handlers.drain(..)),
+        }
+    }
+}
+
 thread_local! {
     /// The number of handlers that have published because of the message that this thread handles; 0 outside
     /// of handlers. Kept per thread and not in the scratch space: a handler may publish by a client of its own.
@@ -527,7 +539,7 @@ pub(crate) fn run_handlers(scratch: &mut Scratch) {
 fn next_to_run(scratch: &mut Scratch) -> Option<Arc<Endpoint>> {
     let next = TO_RUN.try_with(|to_run| {
         let mut to_run = to_run.borrow_mut();
-        to_run.endpoints.extend(scratch.handlers.drain(..));
+        to_run.add(scratch);
         to_run.endpoints.pop_front()
     });
     // The list no longer exists while the thread ends.
@@ -541,7 +553,7 @@ impl Running {
     fn begin(scratch: &mut Scratch) -> Option<Self> {
         let begin = |to_run: &RefCell<ToRun>| {
             let mut to_run = to_run.borrow_mut();
-            to_run.endpoints.extend(scratch.handlers.drain(..));
+            to_run.add(scratch);
             let is_first = !std::mem::replace(&mut to_run.is_running, true);
             is_first.then(|| Self)
         };

@@ -29,7 +29,7 @@ pub(crate) use control::{AckGuard, ControlMailbox, SessionUpdate};
 pub(crate) use destination::{Accepted, Ahead, Destination, Run, Taken, recycle};
 pub(crate) use handler::{Handle, HandlerQueue, Sending, run_handlers};
 pub(crate) use info_wave::{InfoTurn, InfoWave};
-pub(crate) use local_queue::{LocalQueues, TOKEN_LEN, Token, sid_number};
+pub(crate) use local_queue::{LocalQueues, Token, sid_number};
 pub(crate) use membership::{AccountMembership, SubjectSpace};
 pub(crate) use queues::Queues;
 pub(crate) use request_tracker::{RequestTracker, is_inbox};

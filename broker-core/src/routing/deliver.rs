@@ -88,22 +88,18 @@ pub(crate) fn may_hand_over(
         && !account.is_probed()
 }
 
-/// Hands a message over by value. Returns the task to be woken when no lock is held, or the message if it must be delivered
-/// as a run.
+/// Hands a message over by value. Returns `None` and leaves it in its place if it must be delivered as a run, and otherwise
+/// the task to be woken when no lock is held.
 #[inline(always)]
 pub(crate) fn hand_over(
     only: &Arc<Subscription>,
-    message: Message,
-) -> Result<Option<Waker>, Message> {
-    match only.endpoint.destination.take(only, message) {
-        Ok(taken) => {
-            if taken.is_last {
-                end_at_home(only);
-            }
-            Ok(taken.reader)
-        }
-        Err(message) => Err(message),
+    message: &mut Option<Message>,
+) -> Option<Option<Waker>> {
+    let taken = only.endpoint.destination.take(only, message)?;
+    if taken.is_last {
+        end_at_home(only);
     }
+    Some(taken.reader)
 }
 
 /// As [`deliver_to_local`], for matches that are only plain subscriptions of different owners, as most are.

@@ -169,8 +169,9 @@ impl Publisher {
         let Member { account, endpoint, .. } = member;
         let (subject, reply): (&[u8], _) = (message.subject.as_ref(), message.reply_bytes());
         let cache = self.cache.as_mut()?;
+        let is_inbox = is_inbox(subject);
         // The message before seldom had the same inbox.
-        let known = if is_inbox(subject) {
+        let known = if is_inbox {
             let counting = &mut self.counting;
             cache.look_up(&account.interest, subject, None, |subject| {
                 counting.judge(endpoint.permissions.load().as_ref(), subject)
@@ -179,11 +180,12 @@ impl Publisher {
             cache.look_up_last(&account.interest, subject)?
         };
         let only = known.matches.only()?;
-        let may_pass = may_hand_over(account, endpoint.as_sender(), only, !reply.is_empty())
+        let has_reply = !reply.is_empty();
+        // An inbox has none of the prefixes that special rules are about.
+        let may_pass = may_hand_over(account, endpoint.as_sender(), only, has_reply)
             && known.verdict == Verdict::ALLOWED
-            && subject_rule(account, endpoint, subject) == SubjectRule::Plain
-            && !is_marked(subject)
-            && !is_reserved_reply(endpoint, reply);
+            && (is_inbox || is_plain(account, endpoint, subject))
+            && !(has_reply && is_reserved_reply(endpoint, reply));
         may_pass.then_some(only)
     }
 
@@ -616,6 +618,13 @@ fn ask_server(member: &Member, subject: &[u8], message: &Publish<'_>) -> bool {
 /// Returns true for subjects that are reserved for servers, unless the endpoint is one.
 fn is_reserved_subject(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> bool {
     subject_rule(account, endpoint, subject) == SubjectRule::Reserved
+}
+
+/// Returns true if neither a special rule nor the measurement of a service is about the subject.
+#[inline(always)]
+fn is_plain(account: &Account, endpoint: &Endpoint, subject: &[u8]) -> bool {
+    !matches!(subject.first(), Some(b'_' | b'$'))
+        || (special_rule(account, endpoint, subject) == SubjectRule::Plain && !is_marked(subject))
 }
 
 /// Returns the special rule for a subject, if there is one. Servers may use all subjects.

@@ -43,6 +43,22 @@ impl Text {
     }
 }
 
+impl Text {
+    /// Returns true if it is ASCII. The bytes behind a short one are zero, so that all of them are checked without a loop.
+    #[inline]
+    fn is_ascii(&self) -> bool {
+        match self {
+            Self::Short { bytes, .. } => {
+                let (eights, _) = bytes.as_chunks::<8>();
+                let eights = eights.iter().chain(bytes.last_chunk());
+                let all_bits = eights.fold(0, |bits, eight| bits | u64::from_le_bytes(*eight));
+                all_bits & all(0x80) == 0
+            }
+            Self::Long(bytes) => bytes.is_ascii(),
+        }
+    }
+}
+
 /// Returns a text of 8 to 16 bytes, as most subjects of programs are, in the inline form: in registers, from its ends,
 /// which may overlap.
 #[inline(always)]
@@ -54,6 +70,19 @@ fn padded(text: &[u8]) -> Option<[u8; SHORT]> {
     *bytes.first_chunk_mut()? = *first;
     *bytes[8..].first_chunk_mut()? = rest.to_le_bytes();
     Some(bytes)
+}
+
+/// Returns a plain text of 8 to 15 bytes in the inline form: see [`is_plain`].
+#[inline(always)]
+fn plain_text(text: &[u8]) -> Option<Text> {
+    let (first, last) = (text.first_chunk::<8>()?, text.last_chunk::<8>()?);
+    if text.len() >= 16 || first[0] == b'.' || last[7] == b'.' {
+        return None;
+    }
+    if oddities(*first) | oddities(*last) != 0 {
+        return None;
+    }
+    padded(text).map(|bytes| Text::Short { len: text.len() as u8, bytes })
 }
 
 /// Copies a text to a place of the same length. A text of 16 bytes or more is copied by its ends, which may overlap: that
@@ -82,22 +111,20 @@ const fn all(letter: u8) -> u64 {
     u64::from_le_bytes([letter; 8])
 }
 
-/// Returns the highest bit of each byte below `limit`, which is 128 at most. A borrow may mark bytes behind one
-/// that is below it.
-fn below(eight: u64, limit: u8) -> u64 {
-    eight.wrapping_sub(all(limit)) & !eight & all(0x80)
-}
-
-/// Returns 0 if all of eight bytes are plain: no white space, no letter of a wildcard, no dot behind another.
+/// Returns 0 if all of eight bytes are plain ASCII: no white space, no letter of a wildcard, no dot behind another.
 fn oddities(eight: [u8; 8]) -> u64 {
     let eight = u64::from_le_bytes(eight);
-    let is = |letter| below(eight ^ all(letter), 1);
-    let dots = is(b'.');
-    // Other control characters are left to the slow check.
-    below(eight, b'!') | is(b'*') | is(b'>') | (dots & (dots << 8))
+    // The highest bit of each byte says whether it is not the letter. Bytes that are not ASCII may disturb others, and
+    // are odd themselves.
+    let is_not = |letter| (eight ^ all(letter)).wrapping_add(all(0x7f));
+    // Other control characters than white space are left to the slow check.
+    let is_visible = eight.wrapping_add(all(0x80 - b'!'));
+    let dots = !is_not(b'.');
+    let plain = is_visible & is_not(b'*') & is_not(b'>');
+    (!plain | eight | (dots & (dots << 8))) & all(0x80)
 }
 
-/// Returns true for plain bytes with single dots in between, as in almost all subjects; false for everything that
+/// Returns true for plain ASCII with single dots in between, as in almost all subjects; false for everything that
 /// needs the slow check. Scans eight bytes at a time, because programs may parse a subject for each message.
 fn is_plain(text: &[u8]) -> bool {
     let ([first, ..], [.., last]) = (text, text) else { return false };
@@ -131,6 +158,14 @@ impl Subject {
     ///
     /// [`SubjectError`] names the fault: empty text or token, white space, a wildcard.
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
+        match plain_text(text.as_bytes()) {
+            Some(text) => Ok(Self(text)),
+            None => Self::parse_other(text),
+        }
+    }
+
+    #[inline(never)]
+    fn parse_other(text: &str) -> Result<Self, SubjectError> {
         if is_plain(text.as_bytes()) {
             return Ok(Self(Text::new(text.as_bytes())));
         }
@@ -148,11 +183,27 @@ impl Subject {
     ///
     /// Bytes that are not UTF-8 become U+FFFD, because in-process clients receive text.
     pub(crate) fn from_wire(text: &[u8]) -> Self {
+        let own = Text::new(text);
         // Almost all subjects are ASCII, which is checked faster than UTF-8.
-        if text.is_ascii() || std::str::from_utf8(text).is_ok() {
-            return Self(Text::new(text));
+        if own.is_ascii() || std::str::from_utf8(text).is_ok() {
+            return Self(own);
         }
         Self(Text::new(String::from_utf8_lossy(text).as_bytes()))
+    }
+
+    /// Joins two parts of a subject, which are ASCII.
+    pub(crate) fn join<const N: usize>(begin: &str, end: &[u8; N]) -> Self {
+        let mut bytes = [0; SHORT];
+        let len = begin.len() + N;
+        match bytes.get_mut(..len) {
+            Some(place) => {
+                let (first, last) = place.split_at_mut(begin.len());
+                copy(begin.as_bytes(), first);
+                last.copy_from_slice(end);
+                Self(Text::Short { len: len as u8, bytes })
+            }
+            None => Self::from_wire(&[begin.as_bytes(), end].concat()),
+        }
     }
 
     /// Returns the subject as text.
@@ -293,8 +344,16 @@ mod tests {
             texts = longer.chain([Vec::new()]).collect();
             for text in &texts {
                 let is_odd = text.iter().any(|letter| matches!(letter, b'*' | b'>'));
-                let expected = !is_odd && super::super::check_tokens(text).is_ok();
+                let is_valid = super::super::check_tokens(text).is_ok();
+                let expected = text.is_ascii() && !is_odd && is_valid;
                 assert_eq!(is_plain(text), expected, "{text:?}");
+                // The same behind and before plain letters.
+                for (before, behind) in [("abcdefgh", ""), ("", "abcdefgh"), ("abcd", "efgh")] {
+                    let text = [before.as_bytes(), text, behind.as_bytes()].concat();
+                    let plain = plain_text(&text).map(Subject);
+                    assert_eq!(plain.is_some(), is_plain(&text), "{text:?}");
+                    assert!(plain.is_none_or(|plain| plain.as_ref() == text));
+                }
             }
         }
     }
@@ -339,5 +398,22 @@ mod tests {
     fn malformed_subjects_of_the_wire_become_text() {
         assert_eq!(Subject::from_wire(b"a..*"), "a..*");
         assert_eq!(Subject::from_wire(b"a\xff"), "a\u{fffd}");
+        for len in 1..80 {
+            for at in 0..len {
+                let mut text = vec![b'a'; len];
+                text[at] = 0xff;
+                let expected = String::from_utf8_lossy(&text).into_owned();
+                assert_eq!(Subject::from_wire(&text), expected.as_str(), "{len} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_parts_are_joined_whatever_their_length() {
+        for len in 1..60 {
+            let begin = "b".repeat(len);
+            let joined = Subject::join(&begin, b".the_end");
+            assert_eq!(joined, Subject::parse(&format!("{begin}.the_end")).unwrap());
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 mod requests;
 
-pub(crate) use requests::{TOKEN_LEN, Token};
+pub(crate) use requests::Token;
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -253,7 +253,8 @@ impl LocalQueues {
             match state.queues.get_mut(place(sid)).filter(|queue| queue.sid == sid) {
                 Some(inbox) if inbox.is_inbox => {
                     let token = Token::read(message.subject.as_ref());
-                    token.and_then(|token| state.requests.answer(token, message))
+                    let request = token.and_then(|token| state.requests.waiting(token));
+                    request.and_then(|request| request.answer(message))
                 }
                 Some(local_queue) => {
                     local_queue.messages.push_back(message);
@@ -357,36 +358,36 @@ impl Destination for LocalQueues {
     }
 
     /// Takes a message that the queue has room for, or that is the answer to an open request.
-    fn take(&self, subscription: &Subscription, message: Message) -> Result<Taken, Message> {
+    fn take(&self, subscription: &Subscription, from: &mut Option<Message>) -> Option<Taken> {
         let sid = sid_number(subscription);
         let mut state = self.state.lock();
         let state = &mut *state;
         let is_closed = state.is_closed;
+        let bytes = from.as_ref()?.payload.len() as u64;
         let found = state.queues.get_mut(place(sid)).filter(|queue| queue.sid == sid);
-        let found = found.filter(|queue| !is_closed && queue.may_take_one());
-        let Some(local_queue) = found else { return Err(message) };
-        let mut token = None;
-        if local_queue.is_inbox {
-            token = Token::read(message.subject.as_ref()).filter(|it| state.requests.wants(*it));
-            if token.is_none() {
-                return Err(message);
-            }
-        }
+        let local_queue = found.filter(|queue| !is_closed && queue.may_take_one())?;
+        let request = if local_queue.is_inbox {
+            let token = Token::read(from.as_ref()?.subject.as_ref())?;
+            Some(state.requests.waiting(token)?)
+        } else {
+            None
+        };
         let admitted = subscription.admit(1);
         if admitted.count == 0 {
-            return Err(message);
+            return None;
         }
         local_queue.is_over |= admitted.is_last;
         state.counts.messages += 1;
-        state.counts.bytes += message.payload.len() as u64;
-        let reader = match token {
-            Some(token) => state.requests.answer(token, message),
+        state.counts.bytes += bytes;
+        let reader = match request {
+            Some(request) => request.answer(from.take()?),
             None => {
-                local_queue.messages.push_back(message);
+                // Nothing is done between the two, so that the message is copied once.
+                local_queue.messages.push_back(from.take()?);
                 local_queue.reader.take()
             }
         };
-        Ok(Taken { is_last: admitted.is_last, reader })
+        Some(Taken { is_last: admitted.is_last, reader })
     }
 
     fn has_plenty_of_room(
@@ -519,9 +520,9 @@ impl OutCounts {
         run: &Run<'_>,
     ) -> Option<Waker> {
         let message = messages.first()?;
-        let token = Token::read(run.subject).filter(|token| requests.wants(*token))?;
+        let request = Token::read(run.subject).and_then(|token| requests.waiting(token))?;
         self.add(message);
-        requests.answer(token, owned(subject_of(run), message, run))
+        request.answer(owned(subject_of(run), message, run))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::limits::LOCAL_REQUESTS;
 use crate::message::Message;
 
 /// The length of the token that identifies a request.
-pub(crate) const TOKEN_LEN: usize = 8;
+const TOKEN_LEN: usize = 8;
 
 /// The letters of a token, six bits each.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -31,24 +31,32 @@ impl Token {
     /// Reads the token at the end of a subject.
     pub(super) fn read(subject: &[u8]) -> Option<Self> {
         let text = subject.last_chunk::<TOKEN_LEN>()?;
-        let mut bits = 0u64;
+        let (mut bits, mut all) = (0u64, 0);
         for letter in text.iter().rev() {
-            bits = (bits << 6) | u64::from(VALUES[usize::from(*letter)]?);
+            let value = VALUES[usize::from(*letter)];
+            bits = (bits << 6) | u64::from(value);
+            all |= value;
+        }
+        if all >= NO_LETTER {
+            return None;
         }
         Some(Self { place: bits as u16, number: (bits >> 16) as u32 })
     }
 }
 
-/// The value of each letter.
-const VALUES: [Option<u8>; 256] = {
-    let mut values = [None; 256];
+/// The value of each letter; [`NO_LETTER`] for other bytes.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_LETTER; 256];
     let mut value = 0;
     while value < LETTERS.len() {
-        values[LETTERS[value] as usize] = Some(value as u8);
+        values[LETTERS[value] as usize] = value as u8;
         value += 1;
     }
     values
 };
+
+/// A bit that the value of no letter has.
+const NO_LETTER: u8 = 64;
 
 /// The table of requests.
 #[derive(Default)]
@@ -58,10 +66,19 @@ pub(super) struct Requests {
     next_number: u32,
 }
 
-struct Request {
+pub(super) struct Request {
     number: u32,
     answer: Option<Message>,
     waker: Option<Waker>,
+}
+
+impl Request {
+    /// Answers it; returns the waker of the waiting task.
+    #[inline]
+    pub(super) fn answer(&mut self, message: Message) -> Option<Waker> {
+        self.answer = Some(message);
+        self.waker.take()
+    }
 }
 
 impl Requests {
@@ -82,32 +99,23 @@ impl Requests {
         Some(token)
     }
 
+    #[inline]
     fn get(&mut self, token: Token) -> Option<&mut Request> {
         let request = self.requests.get_mut(usize::from(token.place))?.as_mut()?;
         (request.number == token.number).then_some(request)
     }
 
-    /// Returns true if the token belongs to a request that waits for an answer.
-    pub(super) fn wants(&mut self, token: Token) -> bool {
-        let request = self.get(token);
-        request.is_some_and(|request| request.answer.is_none())
-    }
-
-    /// Answers a request; returns the waker of the waiting task. An answer without a waiting request is dropped.
-    pub(super) fn answer(&mut self, token: Token, message: Message) -> Option<Waker> {
-        let request = self.get(token)?;
-        if request.answer.is_some() {
-            return None;
-        }
-        request.answer = Some(message);
-        request.waker.take()
+    /// Returns the request of the token, if it waits for an answer.
+    #[inline]
+    pub(super) fn waiting(&mut self, token: Token) -> Option<&mut Request> {
+        self.get(token).filter(|request| request.answer.is_none())
     }
 
     /// Returns the answer once it has arrived, which closes the request.
     pub(super) fn poll(&mut self, token: Token, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         let Some(request) = self.get(token) else { return Poll::Ready(None) };
         if let Some(answer) = request.answer.take() {
-            self.end(token);
+            self.free(token.place);
             return Poll::Ready(Some(answer));
         }
         match &mut request.waker {
@@ -120,9 +128,13 @@ impl Requests {
     /// Closes a request.
     pub(super) fn end(&mut self, token: Token) {
         if self.get(token).is_some() {
-            self.requests[usize::from(token.place)] = None;
-            self.free.push(token.place);
+            self.free(token.place);
         }
+    }
+
+    fn free(&mut self, place: u16) {
+        self.requests[usize::from(place)] = None;
+        self.free.push(place);
         if self.free.len() == self.requests.len() && self.requests.capacity() > KEPT {
             *self = Self { next_number: self.next_number, ..Self::default() };
         }
@@ -176,15 +188,14 @@ mod tests {
         let mut requests = Requests::default();
         let first = requests.begin().unwrap();
         assert!(poll(&mut requests, first).is_pending());
-        assert!(requests.wants(first));
-        assert!(requests.answer(first, answer(first, "a")).is_some(), "the task is woken");
-        assert!(!requests.wants(first));
-        assert!(requests.answer(first, answer(first, "b")).is_none());
+        let woken = requests.waiting(first).and_then(|request| request.answer(answer(first, "a")));
+        assert!(woken.is_some(), "the task is woken");
+        assert!(requests.waiting(first).is_none());
         let Poll::Ready(Some(message)) = poll(&mut requests, first) else { panic!("no answer") };
         assert_eq!(message.payload, "a");
         let second = requests.begin().unwrap();
         assert_eq!(second.place, first.place, "the place is free again");
-        assert!(requests.answer(first, answer(first, "late")).is_none());
+        assert!(requests.waiting(first).is_none(), "a late answer");
         assert!(poll(&mut requests, second).is_pending());
         requests.end(first);
         assert_eq!(requests.len(), 1, "a request is closed once");

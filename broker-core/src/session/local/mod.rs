@@ -25,7 +25,6 @@ use crate::message::{Message, RawMessage};
 use crate::shared::Shared;
 use crate::subject::{Subject, SubjectError};
 use crate::sync::Arc;
-use request::Request;
 use session::LocalSession;
 
 /// An in-process client, with the names and shapes of async-nats.
@@ -173,7 +172,8 @@ impl Client {
     where
         S: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.request_inner(parse(subject)?, None, payload).await
+        let asked = self.session.ask(Message::of(parse(subject)?, payload))?;
+        asked.answer().await
     }
 
     /// Sends a request with headers.
@@ -190,43 +190,9 @@ impl Client {
     where
         S: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.request_inner(parse(subject)?, Some(headers), payload).await
-    }
-
-    async fn request_inner(
-        &self,
-        subject: Subject,
-        headers: Option<HeaderMap>,
-        payload: Bytes,
-    ) -> Result<Message, RequestError> {
-        let answer = match self.session.inbox()? {
-            Some(inbox) => {
-                let (request, reply) = Request::begin(&self.session, inbox)?;
-                self.session.publish(Message { subject, reply: Some(reply), headers, payload })?;
-                request.answer().await
-            }
-            None => self.ask_by_itself(subject, headers, payload).await?,
-        };
-        let answer = answer.ok_or(RequestError::Closed)?;
-        let is_empty = answer.payload.is_empty();
-        match answer.headers.as_ref().filter(|_| is_empty).and_then(HeaderMap::status) {
-            Some(503) => Err(RequestError::NoResponders),
-            _ => Ok(answer),
-        }
-    }
-
-    /// Sends a request with a subscription of its own for the answer.
-    async fn ask_by_itself(
-        &self,
-        subject: Subject,
-        headers: Option<HeaderMap>,
-        payload: Bytes,
-    ) -> Result<Option<Message>, RequestError> {
-        let inbox = parse(self.new_inbox())?;
-        let mut answers = self.subscribe(&inbox).await?;
-        answers.unsubscribe_after(1);
-        self.session.publish(Message { subject, reply: Some(inbox), headers, payload })?;
-        Ok(answers.next().await)
+        let message = Message::of(parse(subject)?, payload);
+        let asked = self.session.ask(Message { headers: Some(headers), ..message })?;
+        asked.answer().await
     }
 
     /// Waits until all in-process subscribers that would get a message to `subject` have room for it, of each

@@ -1,14 +1,17 @@
 //! Requests of an in-process client: one subscription for the answers to all of them.
 
 use std::future::poll_fn;
+use std::task::{Context, Poll};
 
 use super::inbox::Inbox;
 use super::session::LocalSession;
+use super::subscriber::Subscriber;
 use crate::auth::Subscribe;
-use crate::endpoint::{TOKEN_LEN, Token, sid_number};
+use crate::endpoint::{Token, sid_number};
 use crate::message::Message;
 use crate::session::error::{RequestError, SubscribeError};
 use crate::subject::Subject;
+use crate::sync::Arc;
 
 impl LocalSession {
     /// Returns the subscription for all answers, created by the first request; `None` if permissions or limits
@@ -45,40 +48,92 @@ impl LocalSession {
     }
 }
 
+/// A request that waits for its answer.
+pub(super) enum Asked<'a> {
+    /// By the subscription for the answers to all requests.
+    Together(Request<'a>),
+    /// By a subscription of its own.
+    Apart(Box<Subscriber>),
+}
+
+impl LocalSession {
+    /// Sends a request, which has no reply subject yet.
+    #[inline(never)]
+    pub(super) fn ask(self: &Arc<Self>, mut message: Message) -> Result<Asked<'_>, RequestError> {
+        let Some(inbox) = self.inbox()? else { return self.ask_apart(message) };
+        let (request, reply) = Request::begin(self, inbox)?;
+        message.reply = Some(reply);
+        self.publish(message)?;
+        Ok(Asked::Together(request))
+    }
+
+    /// Sends a request with a subscription of its own for the answer.
+    #[cold]
+    fn ask_apart(self: &Arc<Self>, mut message: Message) -> Result<Asked<'_>, RequestError> {
+        let inbox = Subject::from_wire(self.new_inbox().as_bytes());
+        let subscription = self.subscribe(inbox.as_ref(), None)?;
+        let mut answers = Subscriber::new(self, subscription);
+        answers.unsubscribe_after(1);
+        message.reply = Some(inbox);
+        self.publish(message)?;
+        Ok(Asked::Apart(Box::new(answers)))
+    }
+}
+
+impl Asked<'_> {
+    /// Waits for the answer.
+    #[inline(always)]
+    pub(super) fn answer(mut self) -> impl Future<Output = Result<Message, RequestError>> {
+        poll_fn(move |cx| {
+            let polled = match &mut self {
+                Self::Together(request) => request.poll(cx),
+                Self::Apart(answers) => answers.poll_message(cx),
+            };
+            polled.map(check)
+        })
+    }
+}
+
+/// Tells an answer from the news that there is none.
+#[inline(always)]
+fn check(answer: Option<Message>) -> Result<Message, RequestError> {
+    let answer = answer.ok_or(RequestError::Closed)?;
+    match &answer.headers {
+        Some(headers) if answer.payload.is_empty() && headers.status() == Some(503) => {
+            Err(RequestError::NoResponders)
+        }
+        _ => Ok(answer),
+    }
+}
+
 /// A request that waits for its answer. Dropping it ends the wait; a late answer is ignored.
 pub(super) struct Request<'a> {
     session: &'a LocalSession,
     token: Token,
+    is_open: bool,
 }
 
 impl<'a> Request<'a> {
     /// Opens a request. Returns it with its reply subject.
-    pub(super) fn begin(
-        session: &'a LocalSession,
-        inbox: &Inbox,
-    ) -> Result<(Self, Subject), RequestError> {
+    fn begin(session: &'a LocalSession, inbox: &Inbox) -> Result<(Self, Subject), RequestError> {
         let token = session.local_queues.begin_request().ok_or(RequestError::TooManyRequests)?;
-        let mut reply = [0; MAX_REPLY_LEN];
-        let len = inbox.prefix.len() + TOKEN_LEN;
-        if let Some(reply) = reply.get_mut(..len) {
-            let (prefix, last) = reply.split_at_mut(inbox.prefix.len());
-            prefix.copy_from_slice(inbox.prefix.as_bytes());
-            last.copy_from_slice(&token.text());
-        }
-        Ok((Self { session, token }, Subject::from_wire(reply.get(..len).unwrap_or_default())))
+        let reply = Subject::join(&inbox.prefix, &token.text());
+        Ok((Self { session, token, is_open: true }, reply))
     }
 
-    /// Returns the answer; `None` if none will arrive.
-    pub(super) async fn answer(self) -> Option<Message> {
-        poll_fn(|cx| self.session.local_queues.poll_answer(self.token, cx)).await
+    /// Ready with the answer; with `None` if none will arrive.
+    #[inline(always)]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let polled = self.session.local_queues.poll_answer(self.token, cx);
+        self.is_open = polled.is_pending();
+        polled
     }
 }
 
 impl Drop for Request<'_> {
     fn drop(&mut self) {
-        self.session.local_queues.end_request(self.token);
+        if self.is_open {
+            self.session.local_queues.end_request(self.token);
+        }
     }
 }
-
-/// The length of `_INBOX.`, 22 letters, a dot and a token.
-const MAX_REPLY_LEN: usize = 30 + TOKEN_LEN;

@@ -56,30 +56,28 @@ impl LocalSession {
     pub(super) fn publish(&self, message: Message) -> Result<(), PublishError> {
         match &message.headers {
             Some(_) => self.publish_with_headers(message),
-            None => self.publish_bare(message),
+            None => self.publish_bare(&mut Some(message)),
         }
     }
 
     #[inline(never)]
     fn publish_with_headers(&self, mut message: Message) -> Result<(), PublishError> {
         let headers = message.headers.take().filter(|headers| !headers.is_empty());
-        let Some(headers) = headers else { return self.publish_bare(message) };
+        let Some(headers) = headers else { return self.publish_bare(&mut Some(message)) };
         let (header_len, body) = headers.join(&message.payload)?;
         let outgoing = outgoing(&message, Some(header_len), &body);
         self.publish_one(self.publish_state.lock(), &outgoing)
     }
 
-    /// Publishes a message without headers.
+    /// Publishes a message without headers, which is moved from its place to its receiver's queue if it can be handed over.
     #[inline(never)]
-    fn publish_bare(&self, message: Message) -> Result<(), PublishError> {
+    fn publish_bare(&self, place: &mut Option<Message>) -> Result<(), PublishError> {
+        let Some(message) = &*place else { return Ok(()) };
         let mut publish_state = self.publish_state.lock();
         let (publisher, bytes) = (&mut publish_state.publisher, message.payload.len());
-        let handed = match publisher.only_receiver(&self.shared, &self.member, &message) {
-            Some(only) => hand_over(only, message),
-            None => Err(message),
-        };
-        match handed {
-            Ok(reader) => {
+        let only = publisher.only_receiver(&self.shared, &self.member, message);
+        match only.and_then(|only| hand_over(only, place)) {
+            Some(reader) => {
                 publisher.count_handed_over(&self.member, bytes);
                 // Nothing was appended to a connection: there is nothing to flush, and no memory to check.
                 drop(publish_state);
@@ -88,11 +86,19 @@ impl LocalSession {
                 }
                 Ok(())
             }
-            Err(message) => {
-                let outgoing = outgoing(&message, None, &message.payload);
-                self.publish_one(publish_state, &outgoing)
-            }
+            None => self.publish_copied(publish_state, place),
         }
+    }
+
+    #[inline(never)]
+    fn publish_copied(
+        &self,
+        publish_state: MutexGuard<'_, PublishState>,
+        message: &Option<Message>,
+    ) -> Result<(), PublishError> {
+        let Some(message) = message else { return Ok(()) };
+        let outgoing = outgoing(message, None, &message.payload);
+        self.publish_one(publish_state, &outgoing)
     }
 
     /// Publishes a raw message.

@@ -75,7 +75,7 @@ impl Subscriber {
     }
 
     #[inline(always)]
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         if !self.taken.is_empty() {
             return Poll::Ready(self.taken.pop_front());
         }
