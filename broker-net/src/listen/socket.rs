@@ -18,13 +18,15 @@ const BACKLOG: i32 = 4096;
 pub(super) struct BoundSocket {
     socket: Arc<TcpListener>,
     address: SocketAddr,
+    /// False for a socket that another process may keep for the next run.
+    is_own: bool,
 }
 
 impl BoundSocket {
     pub(super) async fn bind(host: &str, port: u16) -> io::Result<Self> {
         let socket = TcpListener::from_std(listen_tcp(host, port).await?)?;
         let address = socket.local_addr()?;
-        Ok(Self { socket: Arc::new(socket), address })
+        Ok(Self { socket: Arc::new(socket), address, is_own: true })
     }
 
     /// Changes the options of the connections that are accepted from now on.
@@ -39,7 +41,7 @@ impl BoundSocket {
         let socket = Socket::from(socket);
         TcpOptions::default().apply(&SockRef::from(&socket));
         let socket = TcpListener::from_std(StdListener::from(socket))?;
-        Ok(Self { socket: Arc::new(socket), address })
+        Ok(Self { socket: Arc::new(socket), address, is_own: false })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -59,6 +61,21 @@ impl BoundSocket {
     }
 }
 
+impl Drop for BoundSocket {
+    /// Stops listening. Closing the socket is not enough if another thread starts a process at that moment: until the
+    /// new process runs its program, it has a copy of each descriptor, and the port would not be free.
+    fn drop(&mut self) {
+        if self.is_own {
+            stop_listening(&self.socket);
+        }
+    }
+}
+
+fn stop_listening(socket: &TcpListener) {
+    // On systems where shutdown does not end listening, dropping the socket does.
+    let _ = SockRef::from(socket).shutdown(Shutdown::Both);
+}
+
 /// Closes a listener when dropped: the port is free then, although the accept task still holds the socket.
 #[derive(Debug)]
 pub(crate) struct ListenerGuard(Weak<TcpListener>);
@@ -66,8 +83,7 @@ pub(crate) struct ListenerGuard(Weak<TcpListener>);
 impl Drop for ListenerGuard {
     fn drop(&mut self) {
         if let Some(socket) = self.0.upgrade() {
-            // On systems where shutdown does not end listening, dropping the socket does.
-            let _ = SockRef::from(&*socket).shutdown(Shutdown::Both);
+            stop_listening(&socket);
         }
     }
 }
@@ -151,6 +167,26 @@ fn open(address: SocketAddr, is_only_v6: bool) -> io::Result<StdListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_port_is_free_although_a_process_that_starts_has_a_copy_of_the_socket() {
+        let first = BoundSocket::bind("127.0.0.1", 0).await.unwrap();
+        let port = first.address().port();
+        let _copy = SockRef::from(&*first.socket).try_clone().unwrap();
+        drop(first);
+        assert_eq!(BoundSocket::bind("127.0.0.1", port).await.unwrap().address().port(), port);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_socket_of_another_process_goes_on_listening() {
+        let socket = listen_tcp("127.0.0.1", 0).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let adopted = BoundSocket::adopt(socket.try_clone().unwrap()).unwrap();
+        drop(adopted);
+        TcpStream::connect(address).await.unwrap();
+    }
 
     const NAMES_OF_ONE_HOST: [&str; 2] = ["[::1]:0", "127.0.0.1:0"];
 
