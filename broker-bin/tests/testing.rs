@@ -10,7 +10,7 @@ use async_nats::{Client, ConnectOptions};
 use broker_bin::reload::ReloadError;
 use broker_bin::testing::{StartError, TestCluster, TestNatsd, block_on};
 #[cfg(feature = "jwt")]
-use broker_net::testing::TestOperator;
+use broker_net::testing::{TestAccount, TestOperator};
 use futures_util::StreamExt;
 
 /// A production configuration; none of its ports may be bound.
@@ -58,21 +58,31 @@ async fn a_reload_replaces_the_claims_of_accounts() {
     };
     let revoked = connect(&joe.creds()).await.unwrap();
     let other = connect(&ann.creds()).await.unwrap();
+    let detail = |account: &TestAccount| {
+        let accountz = natsd.observer().accountz(Some(&account.public_key())).unwrap();
+        accountz.account_detail.unwrap()
+    };
+    assert_eq!(detail(&account).jwt, account.jwt().expose());
+    assert!(detail(&account).revoked_user.is_empty());
 
     account.revoke(&joe);
     natsd.reload(&operator.config()).await.unwrap();
+    assert!(detail(&account).revoked_user.contains_key(&joe.public_key()));
     natsd.wait_for_clients(1).await;
     other.flush().await.unwrap();
     assert!(connect(&joe.creds()).await.is_err());
     drop(revoked);
 
     let next = TestOperator::new();
-    let mia = next.account("B").user("mia");
+    let account = next.account("B");
+    let mia = account.user("mia");
     natsd.restart_with(&next.config()).await.unwrap();
     assert!(connect(&ann.creds()).await.is_err());
     connect(&mia.creds()).await.unwrap().flush().await.unwrap();
+    assert_eq!(detail(&account).jwt, account.jwt().expose());
     natsd.restart().await.unwrap();
     connect(&mia.creds()).await.unwrap().flush().await.unwrap();
+    assert_eq!(detail(&account).jwt, account.jwt().expose());
 }
 
 #[tokio::test]
