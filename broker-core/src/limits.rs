@@ -142,11 +142,11 @@ pub(crate) const FLUSH_AT_BYTES: usize = 128 << 10;
 pub(crate) const FLUSH_ALL_AT_BYTES: usize = 1 << 20;
 
 /// The share of its bound, as a divisor, past which a queue makes its publishers wait if its receiver reads:
-/// 16 MiB of 64. The receiver must read [a share](PATIENCE_STEP_SHARE) in each [`PATIENCE_LOOK`] to keep its
+/// 8 MiB of 64. The receiver must read [a share](PATIENCE_STEP_SHARE) in each [`PATIENCE_LOOK`] to keep its
 /// publishers waiting: 64 KiB, so 640 KiB a second. A receiver that is not much faster is cut by
-/// `write_deadline`, which by default gives it 10 s for the 16 MiB.
+/// `write_deadline`, which by default gives it 10 s for the 8 MiB.
 // NATS 2.14: from three quarters on, 2 to 5 ms for a message and 10 for a chunk of input.
-pub(crate) const CROWDED_SHARE: usize = 4;
+pub(crate) const CROWDED_SHARE: usize = 8;
 
 /// See [`CROWDED_SHARE`].
 pub(crate) const PATIENCE_STEP_SHARE: usize = 1024;

@@ -9,9 +9,9 @@ use common::{Party, World};
 
 const PENDING: Option<CloseReason> = Some(CloseReason::SlowConsumerPendingBytes);
 
-/// Crowded from 16,000 bytes on, until 14,000 are left; a receiver must read 62 bytes to be waited
+/// Crowded from 16,000 bytes on, until 14,000 are left; a receiver must read 125 bytes to be waited
 /// for.
-const MAX_PENDING: usize = 64_000;
+const MAX_PENDING: usize = 128_000;
 
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -41,7 +41,7 @@ fn reads(world: &mut World, party: &Party, bytes: usize) {
 fn crowd(world: &mut World, publisher: &mut Party) -> Party {
     let slow = subscriber(world);
     (0..8).for_each(|_| world.send(publisher, message()));
-    reads(world, &slow, 100);
+    reads(world, &slow, 125);
     (0..8).for_each(|_| world.send(publisher, message()));
     slow
 }
@@ -58,12 +58,12 @@ fn a_publisher_waits_for_a_receiver_that_reads_until_its_queue_is_shorter() {
     let mut world = world();
     let mut publisher = world.join();
     let slow = crowd(&mut world, &mut publisher);
-    assert!(!publisher.session.is_patient(), "15,900 bytes wait");
+    assert!(!publisher.session.is_patient(), "15,875 bytes wait");
     world.send(&mut publisher, message());
-    assert!(publisher.session.is_patient(), "16,900 bytes wait");
+    assert!(publisher.session.is_patient(), "16,875 bytes wait");
     let wakes = publisher.write_handle.wakes();
     reads(&mut world, &slow, 2800);
-    assert!(publisher.session.is_patient(), "14,100 bytes wait");
+    assert!(publisher.session.is_patient(), "14,075 bytes wait");
     assert_eq!(publisher.write_handle.wakes(), wakes);
     reads(&mut world, &slow, 100);
     assert_eq!(publisher.write_handle.wakes(), wakes + 1, "the session is woken");
@@ -98,7 +98,7 @@ fn a_receiver_that_stops_reading_is_waited_for_once() {
         world.send(&mut publisher, message());
         assert!(!publisher.session.is_patient());
     }
-    reads(&mut world, &slow, 62);
+    reads(&mut world, &slow, 125);
     world.send(&mut publisher, message());
     assert!(publisher.session.is_patient(), "it reads again");
 }
@@ -111,7 +111,7 @@ fn a_receiver_that_reads_little_delays_a_publisher_for_a_second_at_most() {
     world.send(&mut publisher, message());
     for look in 1..=10 {
         assert!(publisher.session.is_patient(), "{look}");
-        reads(&mut world, &slow, 62);
+        reads(&mut world, &slow, 125);
         pass(&mut world, &mut publisher, LOOK);
     }
     assert!(!publisher.session.is_patient());
