@@ -56,7 +56,7 @@ impl InterestEvents {
             return self.account.interest.tell_part(&self.listener);
         };
         if !self.account.interest.is_counted() {
-            if counting.step(&self.account) {
+            if counting.step(&self.account, &self.listener) {
                 return true;
             }
             self.account.interest.finish_counting();
@@ -94,7 +94,7 @@ impl Counting {
     }
 
     /// Counts at most [`SLICE`] of them. Returns false if there are no more.
-    fn step(&mut self, account: &Arc<Account>) -> bool {
+    fn step(&mut self, account: &Arc<Account>, by: &Arc<EventListener>) -> bool {
         if self.found.is_empty() {
             return self.read(account);
         }
@@ -104,7 +104,7 @@ impl Counting {
         }
         self.waited = 0;
         let slice = self.found.split_off(self.found.len().saturating_sub(SLICE));
-        slice.chunks(UNSUBSCRIBE_BATCH).for_each(|batch| account.interest.count(batch));
+        slice.chunks(UNSUBSCRIBE_BATCH).for_each(|batch| account.interest.count(by, batch));
         true
     }
 

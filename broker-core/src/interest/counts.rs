@@ -14,6 +14,8 @@ pub(super) struct Counts {
     table: Table<Entry>,
     hasher: FixedState,
     pub(super) listeners: Vec<Arc<EventListener>>,
+    /// The listener that came when nothing was counted.
+    first: Option<Arc<EventListener>>,
     /// The kinds of endpoints whose subscriptions are counted: those that a listener has asked for.
     kinds: u8,
     /// True once the subscriptions from before the first listener are counted too.
@@ -24,6 +26,8 @@ pub(super) struct Counts {
 struct Entry {
     key: Key,
     members: SmallVec<[(u8, u64); 1]>,
+    /// The first listener has received it when it was counted, and receives all of its changes.
+    is_first_told: bool,
 }
 
 impl Entry {
@@ -33,6 +37,15 @@ impl Entry {
         let sum: u64 = counted.map(|(_, count)| *count).sum();
         let most = if self.key.queue().is_none() { 1 } else { u32::MAX };
         u32::try_from(sum).unwrap_or(u32::MAX).min(most)
+    }
+
+    /// Returns true if this listener receives its changes, whatever part of the interest it has received.
+    fn is_told_to(
+        &self,
+        listener: &Arc<EventListener>,
+        first: Option<&Arc<EventListener>>,
+    ) -> bool {
+        self.is_first_told && first.is_some_and(|first| Arc::ptr_eq(first, listener))
     }
 
     fn change(&mut self, kind: u8, before: u64, now: u64) {
@@ -51,7 +64,8 @@ impl Entry {
 
 impl Counts {
     pub(super) fn new(hasher: FixedState, is_whole: bool) -> Self {
-        Self { table: Table::default(), hasher, listeners: Vec::new(), kinds: 0, is_whole }
+        let (table, listeners) = (Table::default(), Vec::new());
+        Self { table, hasher, listeners, first: None, kinds: 0, is_whole }
     }
 
     /// Returns true if subscriptions of that kind of endpoint are counted: all are while existing ones are being counted,
@@ -67,29 +81,65 @@ impl Counts {
         self.kinds |= more;
         self.is_whole &= more == 0 || is_empty;
         listener.set_progress(self.beginning());
+        if self.listeners.is_empty() && self.table.is_empty() {
+            self.first = Some(Arc::clone(listener));
+        }
         self.listeners.push(Arc::clone(listener));
+    }
+
+    pub(super) fn remove(&mut self, listener: &Arc<EventListener>) {
+        self.listeners.retain(|other| !Arc::ptr_eq(other, listener));
+        self.first.take_if(|first| Arc::ptr_eq(first, listener));
     }
 
     /// Changes the weight of a subscription, 0 for not counted, and notes the change for
     /// listeners.
     pub(super) fn change<S: Interested>(&mut self, subscription: &S, before: u32, now: u32) {
+        self.change_by(None, subscription, before, now);
+    }
+
+    /// Counts a subscription from before the first listener. If `by`, the listener that counts, is that one, it receives a plain
+    /// filter now: so the interest is sent while it is counted. The members of a queue group are passed on when all are counted,
+    /// to send one number instead of many.
+    pub(super) fn count<S: Interested>(&mut self, by: &Arc<EventListener>, subscription: &S) {
+        let by = Some(by).filter(|_| subscription.queue().is_none());
+        self.change_by(by, subscription, 0, subscription.weight());
+    }
+
+    fn change_by<S: Interested>(
+        &mut self,
+        by: Option<&Arc<EventListener>>,
+        subscription: &S,
+        before: u32,
+        now: u32,
+    ) {
         let (filter, queue) = (subscription.filter(), subscription.queue());
         let kind = subscription.kind_bit();
         let hash = hash(filter, queue, &self.hasher);
-        let hasher = &self.hasher;
-        let hash_of = |entry: &Entry| entry.key.hash(hasher);
+        let hash_of = |entry: &Entry| entry.key.hash();
         let is_it = |entry: &Entry| entry.key.is(filter, queue);
         if self.table.find(hash, is_it).is_none() {
-            let entry = Entry { key: Key::new(filter, queue), members: SmallVec::new() };
+            let key = Key::new(filter, queue, hash);
+            let entry = Entry { key, members: SmallVec::new(), is_first_told: false };
             self.table.insert(hash, entry, hash_of);
         }
         let Some(entry) = self.table.find_mut(hash, is_it) else { return };
         let told: SmallVec<[u32; 4]> =
             self.listeners.iter().map(|listener| entry.count(listener.kinds)).collect();
         entry.change(kind, before.into(), now.into());
+        let first = self.first.as_ref();
+        let by_first = first.filter(|first| by.is_some_and(|by| Arc::ptr_eq(first, by)));
         for (listener, told) in self.listeners.iter().zip(told) {
             let count = entry.count(listener.kinds);
-            if count != told {
+            if count == told {
+                continue;
+            }
+            if entry.is_told_to(listener, first) {
+                listener.add(&entry.key, told, count);
+            } else if told == 0 && by_first.is_some_and(|first| Arc::ptr_eq(first, listener)) {
+                entry.is_first_told = true;
+                listener.add_existing(&entry.key, count);
+            } else {
                 listener.note(&entry.key, told, count);
             }
         }
@@ -123,10 +173,11 @@ impl Counts {
     }
 
     /// Notes one part of the table for a listener that has not received it. Returns true if there are more.
-    pub(super) fn note_part(&self, listener: &EventListener) -> bool {
+    pub(super) fn note_part(&self, listener: &Arc<EventListener>) -> bool {
         let Progress::Before(place) = listener.progress() else { return false };
-        let (part, next) = self.table.part(place, |entry| entry.key.hash(&self.hasher));
-        let counted = part.map(|entry| (&entry.key, entry.count(listener.kinds)));
+        let (part, next) = self.table.part(place, |entry| entry.key.hash());
+        let is_new = |entry: &&Entry| !entry.is_told_to(listener, self.first.as_ref());
+        let counted = part.filter(is_new).map(|entry| (&entry.key, entry.count(listener.kinds)));
         let progress = next.map_or(Progress::All, Progress::Before);
         listener.note_part(counted.filter(|(_, count)| *count > 0), progress);
         next.is_some()

@@ -1,7 +1,5 @@
 //! A listener to changes of interest, called after all locks are released.
 
-use foldhash::fast::FixedState;
-
 use super::pending::{InterestChange, Key, Pending, Progress};
 use crate::sync::{CallGate, Mutex};
 
@@ -14,21 +12,34 @@ pub(crate) struct EventListener {
     pub(super) kinds: u8,
     /// `None` once it is closed.
     pending: Mutex<Option<Pending>>,
-    hasher: FixedState,
     gate: CallGate,
     call: Call,
 }
 
 impl EventListener {
-    pub(super) fn new(kinds: u8, hasher: FixedState, call: Call) -> Self {
+    pub(super) fn new(kinds: u8, call: Call) -> Self {
         let pending = Mutex::new(Some(Pending::new(Progress::Nothing)));
-        Self { kinds, pending, hasher, gate: CallGate::default(), call }
+        Self { kinds, pending, gate: CallGate::default(), call }
     }
 
     /// Notes a change. The caller holds the lock of the interest, so that changes are in order.
     pub(super) fn note(&self, key: &Key, before: u32, now: u32) {
         if let Some(pending) = &mut *self.pending.lock() {
-            pending.note(key, before, now, &self.hasher);
+            pending.note(key, before, now);
+        }
+    }
+
+    /// Notes a change of interest that the listener receives whatever its progress. The caller holds the lock of the interest.
+    pub(super) fn add(&self, key: &Key, before: u32, now: u32) {
+        if let Some(pending) = &mut *self.pending.lock() {
+            pending.add(key, before, now);
+        }
+    }
+
+    /// Notes interest from before the listener. The caller holds the lock of the interest.
+    pub(super) fn add_existing(&self, key: &Key, now: u32) {
+        if let Some(pending) = &mut *self.pending.lock() {
+            pending.add_existing(key, now);
         }
     }
 
@@ -42,7 +53,7 @@ impl EventListener {
         let mut pending = self.pending.lock();
         let Some(pending) = &mut *pending else { return };
         for (key, now) in part {
-            pending.add(key, key.hash(&self.hasher), 0, now, &self.hasher);
+            pending.add_existing(key, now);
         }
         pending.progress = progress;
     }
@@ -69,7 +80,7 @@ impl EventListener {
         while let Some(turn) = pass {
             // Changes added meanwhile are left to the threads that add them, if they wait.
             for _ in 0..self.waiting() {
-                let next = self.pending.lock().as_mut().and_then(|it| it.pop(&self.hasher));
+                let next = self.pending.lock().as_mut().and_then(|it| it.pop());
                 let Some(waiting) = next else { break };
                 (self.call)(&waiting.change());
             }

@@ -8,7 +8,8 @@
 //! The counts are kept only while there are listeners, and only of the kinds of endpoints that one of them has selected:
 //! a server of a cluster so keeps none of the interest of other servers, which is most of what it has. The first listener
 //! of an account, or to a kind, has the existing subscriptions counted, in slices: each subscription is marked when it is counted, so
-//! that none is counted twice or missed, whatever is added and removed meanwhile. From then on the table of counts is
+//! that none is counted twice or missed, whatever is added and removed meanwhile. The first listener of an account receives plain
+//! filters as it counts them. When all are counted, the table of counts is
 //! read part by part for every new listener: a change before the current place of the reader is passed on as an
 //! event, one behind it will be read.
 
@@ -92,8 +93,8 @@ impl Events {
         }
     }
 
-    /// Counts a subscription from before the first listener.
-    fn count<S: Interested>(&mut self, subscription: &S) {
+    /// Counts a subscription from before the first listener. `by` is the listener that counts.
+    fn count<S: Interested>(&mut self, by: &Arc<EventListener>, subscription: &S) {
         let mark = subscription.mark();
         if mark == 0 || mark == self.mark {
             return;
@@ -102,7 +103,7 @@ impl Events {
             && counts.wants(subscription.kind_bit())
         {
             subscription.set_mark(self.mark);
-            counts.change(subscription, 0, subscription.weight());
+            counts.count(by, subscription);
         }
     }
 
@@ -125,7 +126,7 @@ impl Events {
     /// Removes a listener. Returns the counts if it was the last, to be dropped without the lock.
     fn take_out(&mut self, listener: &Arc<EventListener>) -> Option<Box<Counts>> {
         let counts = self.counts.as_mut()?;
-        counts.listeners.retain(|other| !Arc::ptr_eq(other, listener));
+        counts.remove(listener);
         if !counts.listeners.is_empty() {
             return None;
         }
@@ -143,7 +144,7 @@ impl<S: Interested> Interest<S> {
     /// to interest that it has received already. The caller must have the existing subscriptions [counted](Self::count)
     /// unless [they are](Self::is_counted), and then [passed on](Self::tell_part).
     pub(crate) fn listen(&self, kinds: u8, call: Call) -> Arc<EventListener> {
-        let listener = Arc::new(EventListener::new(kinds, self.hasher(), call));
+        let listener = Arc::new(EventListener::new(kinds, call));
         let mut state = self.state.write();
         let is_empty = state.sublist.len() == 0;
         state.events.add(&listener, is_empty, || Counts::new(self.hasher(), is_empty));
@@ -163,10 +164,14 @@ impl<S: Interested> Interest<S> {
         state.events.counts.as_ref().is_none_or(|counts| counts.is_whole)
     }
 
-    /// Counts subscriptions. Some may be counted already, or not be in the interest.
-    pub(crate) fn count(&self, subscriptions: &[Arc<S>]) {
+    /// Counts subscriptions. Some may be counted already, or not be in the interest. `by` is the listener for which they are
+    /// counted; if it is the first one, it receives the plain filters among them.
+    pub(crate) fn count(&self, by: &Arc<EventListener>, subscriptions: &[Arc<S>]) {
+        super::touch_all(subscriptions.iter());
         let mut state = self.state.write();
-        subscriptions.iter().for_each(|subscription| state.events.count(&**subscription));
+        subscriptions.iter().for_each(|subscription| state.events.count(by, &**subscription));
+        drop(state);
+        by.tell(true);
     }
 
     /// Marks the counts as complete. All subscriptions that were in the interest when the caller began to listen have

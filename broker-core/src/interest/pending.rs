@@ -1,6 +1,6 @@
 //! Pending changes of interest for one listener: the newest count of each filter and queue group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
@@ -11,14 +11,17 @@ use crate::table::{Place, Table};
 /// A filter and a queue group, shared by all that keep them.
 #[derive(Clone, Eq, PartialEq)]
 pub(super) struct Key {
+    /// Kept, because a table that moves its entries would read the text of each to compute it.
+    hash: u64,
     text: Arc<[u8]>,
     filter_len: usize,
 }
 
 impl Key {
-    pub(super) fn new(filter: &[u8], queue: Option<&[u8]>) -> Self {
-        let text = [filter, queue.unwrap_or_default()].concat().into();
-        Self { text, filter_len: filter.len() }
+    /// Creates a key with its [`hash`].
+    pub(super) fn new(filter: &[u8], queue: Option<&[u8]>, hash: u64) -> Self {
+        let text = queue.map_or_else(|| filter.into(), |queue| [filter, queue].concat().into());
+        Self { hash, text, filter_len: filter.len() }
     }
 
     pub(super) fn filter(&self) -> &[u8] {
@@ -33,8 +36,8 @@ impl Key {
         self.filter() == filter && self.queue() == queue
     }
 
-    pub(super) fn hash(&self, hasher: &FixedState) -> u64 {
-        hash(self.filter(), self.queue(), hasher)
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
     }
 }
 
@@ -87,6 +90,8 @@ pub(super) enum Progress {
 /// received or that has members now, so that the size is bounded by the interest.
 pub(super) struct Pending {
     pub(super) progress: Progress,
+    /// Existing interest, pending for longer than all of `order`.
+    existing: VecDeque<Waiting>,
     /// The number of the pending change of a filter and queue group.
     numbers: Table<(Key, u64)>,
     /// Ordered by the time since when they are pending.
@@ -96,34 +101,50 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn new(progress: Progress) -> Self {
-        Self { progress, numbers: Table::default(), order: BTreeMap::new(), next: 0 }
+        Self {
+            progress,
+            existing: VecDeque::new(),
+            numbers: Table::default(),
+            order: BTreeMap::new(),
+            next: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.order.len()
+        self.existing.len() + self.order.len()
     }
 
     /// Notes a change if the listener has received the filter already, or would not receive it otherwise.
-    pub(super) fn note(&mut self, key: &Key, before: u32, now: u32, hasher: &FixedState) {
-        let hash = key.hash(hasher);
+    pub(super) fn note(&mut self, key: &Key, before: u32, now: u32) {
         let has_told = match self.progress {
             Progress::Nothing => false,
-            Progress::Before(place) => place.is_behind(hash),
+            Progress::Before(place) => place.is_behind(key.hash),
             Progress::All => true,
         };
         if has_told {
-            self.add(key, hash, before, now, hasher);
+            self.add(key, before, now);
+        }
+    }
+
+    /// Adds interest from before the listener, which it has not received. Usually no change is pending: then it needs no
+    /// look-up, and what is added afterwards is passed afterwards.
+    pub(super) fn add_existing(&mut self, key: &Key, now: u32) {
+        if self.order.is_empty() {
+            self.existing.push_back(Waiting { key: key.clone(), before: 0, now });
+        } else {
+            self.add(key, 0, now);
         }
     }
 
     /// Adds a change, or updates the pending one.
-    pub(super) fn add(&mut self, key: &Key, hash: u64, before: u32, now: u32, hasher: &FixedState) {
-        let known = self.numbers.find(hash, |(other, _)| other == key).map(|(_, number)| *number);
+    pub(super) fn add(&mut self, key: &Key, before: u32, now: u32) {
+        let known =
+            self.numbers.find(key.hash, |(other, _)| other == key).map(|(_, number)| *number);
         if let Some(number) = known {
             if let Some(waiting) = self.order.get_mut(&number) {
                 waiting.now = now;
                 if waiting.before == now {
-                    self.take(number, hasher);
+                    self.take(number);
                 }
             }
             return;
@@ -131,20 +152,25 @@ impl Pending {
         let number = self.next;
         self.next += 1;
         self.order.insert(number, Waiting { key: key.clone(), before, now });
-        self.numbers.insert(hash, (key.clone(), number), |(key, _)| key.hash(hasher));
+        self.numbers.insert(key.hash, (key.clone(), number), |(key, _)| key.hash);
     }
 
     /// Removes the oldest pending change.
-    pub(super) fn pop(&mut self, hasher: &FixedState) -> Option<Waiting> {
+    pub(super) fn pop(&mut self) -> Option<Waiting> {
+        if let Some(waiting) = self.existing.pop_front() {
+            if self.existing.is_empty() {
+                self.existing = VecDeque::new();
+            }
+            return Some(waiting);
+        }
         let (number, _) = self.order.first_key_value()?;
-        self.take(*number, hasher)
+        self.take(*number)
     }
 
-    fn take(&mut self, number: u64, hasher: &FixedState) -> Option<Waiting> {
+    fn take(&mut self, number: u64) -> Option<Waiting> {
         let waiting = self.order.remove(&number)?;
-        let hash = waiting.key.hash(hasher);
         let is_it = |(_, other): &(Key, u64)| *other == number;
-        self.numbers.remove(hash, is_it, |(key, _)| key.hash(hasher));
+        self.numbers.remove(waiting.key.hash, is_it, |(key, _)| key.hash);
         Some(waiting)
     }
 }
