@@ -95,7 +95,7 @@ impl Session for RouteSession {
         if control.permissions {
             self.follow_permissions();
         }
-        self.byte_queue.drain_own(None, now, scratch);
+        self.write_slices(now, scratch);
     }
 
     fn ignore_updates(&self) {
@@ -111,9 +111,10 @@ impl Session for RouteSession {
         self.is_paused = false;
         if self.link.has_more() {
             self.link.step();
+            self.unwritten_slices += 1;
         }
         self.accounts.step();
-        self.byte_queue.drain_own(None, now, scratch);
+        self.write_slices(now, scratch);
     }
 
     fn take_check(&mut self) -> Option<Compute> {

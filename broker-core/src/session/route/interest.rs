@@ -1,6 +1,7 @@
 //! The interest of another server.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use super::RouteSession;
 use crate::auth::{Permissions, Subscribe};
@@ -8,6 +9,9 @@ use crate::endpoint::Scratch;
 use crate::proto::route::RouteSubscription;
 use crate::subject::SubjectFilter;
 use crate::sync::Ordering;
+
+/// The slices of the existing interest that are written at once: some 30 KiB, and a millisecond for what waits behind them.
+const SLICES_A_WRITE: u8 = 8;
 
 impl RouteSession {
     /// Adds interest of the other server, or changes the number of members of a queue group.
@@ -57,6 +61,16 @@ impl RouteSession {
                 client = %self.endpoint,
                 "Interest in account {account:?} is ignored: the server has too many accounts"
             );
+        }
+    }
+
+    /// Writes what is pending, unless a slice of the existing interest was appended and more will follow it: each
+    /// write wakes the other server.
+    pub(super) fn write_slices(&mut self, now: Instant, scratch: &mut Scratch) {
+        let is_begun = (1..SLICES_A_WRITE).contains(&self.unwritten_slices);
+        if !(is_begun && self.link.has_more()) {
+            self.unwritten_slices = 0;
+            self.byte_queue.drain_own(None, now, scratch);
         }
     }
 

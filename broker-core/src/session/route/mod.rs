@@ -60,6 +60,8 @@ pub struct RouteSession {
     /// A check of the other server's password under way.
     check: Option<Compute>,
     has_published: bool,
+    /// The slices of the existing interest since the last write.
+    unwritten_slices: u8,
     /// The other server wants `+OK` for its operations.
     is_verbose: bool,
     /// Lets other sessions run before it processes input that it has left.
@@ -148,6 +150,7 @@ impl RouteSession {
             account,
             check: None,
             has_published: false,
+            unwritten_slices: 0,
             is_verbose: false,
             is_paused: false,
             last_activity: None,

@@ -47,6 +47,31 @@ fn receive(session: &mut RouteSession, text: &str) {
     assert_eq!((received.used, session.closing()), (text.len(), None));
 }
 
+/// The other server takes what exists while the rest is counted, and is not woken for each slice.
+#[test]
+fn existing_interest_is_sent_while_it_is_counted_and_in_few_writes() {
+    let own = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
+    let (shared, mut session, sink) = open(own);
+    let client = Client::new(Arc::clone(&shared), Grant::anonymous());
+    let subscribe = |filter: String| block_on(client.subscribe(filter)).unwrap();
+    let _many: Vec<_> = (0..20_000).map(|number| subscribe(format!("many.{number}"))).collect();
+    let sent = || String::from_utf8(sink.0.lock().clone()).unwrap().matches("RS+ ").count();
+    receive(&mut session, GREETING);
+    assert!((1_000..10_000).contains(&sent()), "{}", sent());
+    let (now, mut scratch, mut writes) = (Instant::now(), Scratch::new(), 0);
+    while session.has_chores() || session.has_update() {
+        let before = sent();
+        if session.has_update() {
+            session.handle_update(now, &mut scratch);
+        } else {
+            session.do_chores(now, &mut scratch);
+        }
+        writes += usize::from(sent() > before);
+    }
+    assert_eq!(sent(), 20_000);
+    assert!(writes <= 30, "{writes}");
+}
+
 /// A service at the other server would answer to an inbox of which that server knows nothing.
 #[test]
 fn messages_follow_the_existing_interest() {
