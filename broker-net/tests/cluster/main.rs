@@ -17,3 +17,4 @@ mod ending;
 mod reload;
 mod slow;
 mod tls;
+mod tls_in_memory;

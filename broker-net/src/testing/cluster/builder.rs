@@ -62,6 +62,10 @@ impl TestClusterBuilder {
 
     /// Changes each server of this process, by its number: users, limits, own threads, and also options of the cluster
     /// except for the routes. Called again when a server restarts.
+    ///
+    /// With [TLS for routes](crate::ClusterListenerOptions::tls) the servers run its handshake in memory too, and no route is made
+    /// unless each accepts the certificate of the other. A certificate must be for `localhost`, as those that `Certificates`
+    /// generates with the feature `testing-tls` are.
     pub fn each(
         mut self,
         change: impl Fn(usize, TestBrokerBuilder) -> TestBrokerBuilder + Send + Sync + 'static,
