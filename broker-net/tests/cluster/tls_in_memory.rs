@@ -65,10 +65,10 @@ async fn fail(authority: Certificates, misfit: RouteTls, text: &str) {
 #[tokio::test]
 async fn each_side_refuses_certificates_of_another_authority() {
     let [one, other] = [(); 2].map(|()| Certificates::new().unwrap());
-    let stranger = other.route().unwrap();
-    fail(one, stranger.clone(), "the certificate of the server").await;
+    let foreign = other.route().unwrap();
+    fail(one, foreign.clone(), "the certificate of the server").await;
     // The dialling side accepts any, and the other side does not.
-    let mut insecure = stranger;
+    let mut insecure = foreign;
     insecure.insecure_skip_verify = true;
     fail(Certificates::new().unwrap(), insecure, "TLS route handshake error").await;
 }
