@@ -96,8 +96,8 @@ fn three_servers_by_files_with_a_password_are_a_cluster() {
     let url = first.route_url().replace("//", "//r:p%40ss@");
     let file = File::new(&content(&format!("'{url}'")));
     let others = [(); 2].map(|()| Member::start(&["-c", file.path()]));
-    let stranger = File::new(&content(&format!("'{}'", first.route_url())));
-    let mut refused = Member::start(&["-c", stranger.path()]);
+    let foreign = File::new(&content(&format!("'{}'", first.route_url())));
+    let mut refused = Member::start(&["-c", foreign.path()]);
     refused.natsd.line("Authorization Violation");
     let [second, third] = others;
     let members = [first, second, third];

@@ -343,7 +343,7 @@ impl Topology {
             return false;
         }
         if old.is_confirmed {
-            // It was a route there too, and is lost there; unless a stranger uses the id of the other server.
+            // It was a route there too, and is lost there; unless a server that is not it uses the id of the other server.
             return old.ip.is_some() && old.ip == new.ip;
         }
         // Both have dialled at the same time: the connection of the smaller id stays.

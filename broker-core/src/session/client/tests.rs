@@ -275,15 +275,15 @@ fn a_client_must_authenticate_before_it_gets_an_account() {
     let now = Instant::now();
     let mut world = World { broker, now, scratch: Scratch::new() };
     let write_handle = Memory::default();
-    let mut stranger = world.broker.open(
+    let mut unauthenticated = world.broker.open(
         Arrival::default(),
         Box::new(write_handle.clone()),
         now,
         &mut world.scratch,
     );
-    assert!(stranger.read_limit() <= 16 << 10);
-    stranger.receive(now, b"SUB > 1\r\n", None, &mut world.scratch);
-    assert_eq!(stranger.closing(), Some(CloseReason::AuthenticationViolation));
+    assert!(unauthenticated.read_limit() <= 16 << 10);
+    unauthenticated.receive(now, b"SUB > 1\r\n", None, &mut world.scratch);
+    assert_eq!(unauthenticated.closing(), Some(CloseReason::AuthenticationViolation));
     assert_eq!(world.broker.stats().subscriptions, 0);
     let mut silent =
         world.broker.open(Arrival::default(), Box::new(write_handle), now, &mut world.scratch);
