@@ -18,6 +18,11 @@ struct Block<T> {
     free: Vec<u8>,
 }
 
+/// Returns the number of the block that contains the value with this number.
+pub(crate) fn block_of(number: u32) -> usize {
+    number as usize / BLOCK
+}
+
 impl<T> Default for Arena<T> {
     fn default() -> Self {
         Self { blocks: Vec::new(), with_room: BTreeSet::new() }
@@ -26,7 +31,7 @@ impl<T> Default for Arena<T> {
 
 impl<T> Arena<T> {
     fn place(number: u32) -> (usize, usize) {
-        (number as usize / BLOCK, number as usize % BLOCK)
+        (block_of(number), number as usize % BLOCK)
     }
 
     #[inline]
@@ -42,6 +47,12 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
+        self.insert_with(|_| value)
+    }
+
+    /// Inserts a value that is made with its number.
+    #[inline]
+    pub(crate) fn insert_with(&mut self, value: impl FnOnce(u32) -> T) -> u32 {
         let number = self.with_room.first().copied().unwrap_or_else(|| {
             let number = self.blocks.len() as u32;
             self.blocks.push(Block { values: Vec::new(), free: Vec::new() });
@@ -49,20 +60,17 @@ impl<T> Arena<T> {
             number
         });
         let block = &mut self.blocks[number as usize];
-        let at = match block.free.pop() {
-            Some(at) => {
-                block.values[usize::from(at)] = Some(value);
-                usize::from(at)
-            }
-            None => {
-                block.values.push(Some(value));
-                block.values.len() - 1
-            }
-        };
+        let at = block.free.pop().map_or(block.values.len(), usize::from);
+        let place = number * BLOCK as u32 + at as u32;
+        let value = Some(value(place));
+        match block.values.get_mut(at) {
+            Some(free) => *free = value,
+            None => block.values.push(value),
+        }
         if block.free.is_empty() && block.values.len() == BLOCK {
             self.with_room.remove(&number);
         }
-        number * BLOCK as u32 + at as u32
+        place
     }
 
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
@@ -82,8 +90,8 @@ impl<T> Arena<T> {
     }
 
     /// Returns the values of one block; `None` behind the last one.
-    pub(crate) fn block_mut(&mut self, block: usize) -> Option<impl Iterator<Item = &mut T>> {
-        self.blocks.get_mut(block).map(|block| block.values.iter_mut().flatten())
+    pub(crate) fn block(&self, block: usize) -> Option<impl Iterator<Item = &T>> {
+        self.blocks.get(block).map(|block| block.values.iter().flatten())
     }
 
     #[cfg(test)]
@@ -109,7 +117,7 @@ mod tests {
         }
         let mut seen = 0;
         for block in 0.. {
-            let Some(values) = arena.block_mut(block) else { break };
+            let Some(values) = arena.block(block) else { break };
             let values: Vec<_> = values.collect();
             assert!(values.len() <= BLOCK);
             seen += values.len();

@@ -4,7 +4,7 @@
 //! Messages leave the core only through a destination, and only a destination drops and counts messages.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,7 +15,6 @@ use crate::clock::Clock;
 use crate::endpoint::{Endpoint, Subscription};
 use crate::error::CloseReason;
 use crate::interest::Prefetched;
-use crate::message::Message;
 use crate::message_trace::{MessageTrace, StreamTrace};
 use crate::proto::Publish;
 use crate::subject::Subject;
@@ -74,15 +73,6 @@ impl Accepted {
     };
 }
 
-/// The result of taking one message out of its place.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    /// The subscription has reached its maximum number of messages.
-    pub(crate) is_last: bool,
-    /// The task that waits for the message. The caller wakes it when no lock is held.
-    pub(crate) reader: Option<Waker>,
-}
-
 /// Counters of messages and bytes sent, dropped and pending.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct OutCounts {
@@ -124,17 +114,6 @@ pub(crate) trait Destination: Send + Sync {
         may_refuse: bool,
         scratch: &mut Scratch,
     ) -> Accepted;
-
-    /// Returns true if it [takes](Self::take) messages by value.
-    fn takes_messages(&self) -> bool {
-        false
-    }
-
-    /// Takes one message without headers out of its place for a subscription, which saves copies. Leaves it there if it must
-    /// be [delivered](Self::deliver).
-    fn take(&self, _subscription: &Subscription, _message: &mut Option<Message>) -> Option<Taken> {
-        None
-    }
 
     /// Takes messages of an account for a peer server, with the queue groups that the peer was picked for. Takes
     /// nothing unless the destination is a peer's.

@@ -1,6 +1,7 @@
 //! Endpoints: a connected client or peer as other code sees it, with its destination, its permissions to receive and
 //! its counters.
 
+mod admission;
 mod blocks;
 mod byte_queue;
 mod client_info;
@@ -9,12 +10,13 @@ mod destination;
 mod handler;
 mod info_wave;
 mod kind;
-mod local_queue;
+mod local_queues;
 mod membership;
 mod piece;
 mod queues;
 mod request_tracker;
 mod sids;
+mod subscriber_queue;
 mod subscription;
 
 pub use byte_queue::{ByteQueue, ClientEncoder, Drained, Encoder, RouteEncoder, WriteHandle};
@@ -26,14 +28,15 @@ pub use kind::{Kind, Kinds};
 
 pub(crate) use byte_queue::{Interceptor, SlowWrite, WriteWait};
 pub(crate) use control::{AckGuard, ControlMailbox, SessionUpdate};
-pub(crate) use destination::{Accepted, Ahead, Destination, Run, Taken, recycle};
+pub(crate) use destination::{Accepted, Ahead, Destination, Run, recycle};
 pub(crate) use handler::{Handle, HandlerQueue, Sending, run_handlers};
 pub(crate) use info_wave::{InfoTurn, InfoWave};
-pub(crate) use local_queue::{LocalQueues, Token, sid_number};
+pub(crate) use local_queues::LocalQueues;
 pub(crate) use membership::{AccountMembership, SubjectSpace};
 pub(crate) use queues::Queues;
 pub(crate) use request_tracker::{RequestTracker, is_inbox};
 pub(crate) use sids::{Name, Sids};
+pub(crate) use subscriber_queue::{Place, SubscriberQueue, Token};
 pub(crate) use subscription::{Link, Subscription};
 
 use std::fmt;
@@ -61,8 +64,6 @@ pub(crate) struct Endpoint {
     pub(crate) transport: TransportInfo,
     pub(crate) since: Instant,
     pub(crate) destination: Arc<dyn Destination>,
-    /// Its destination takes messages by value.
-    pub(crate) takes_messages: bool,
     pub(crate) control: ControlMailbox,
     pub(crate) kind: Kind,
     /// Client metadata from CONNECT; empty before CONNECT.
@@ -141,7 +142,6 @@ impl Endpoint {
             remote,
             transport,
             since: now,
-            takes_messages: destination.takes_messages(),
             destination,
             control: ControlMailbox::default(),
             kind,

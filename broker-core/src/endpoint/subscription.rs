@@ -2,20 +2,18 @@
 
 use std::any::Any;
 
+use super::admission::{Admission, Admitted};
+use super::subscriber_queue::SubscriberQueue;
 use crate::endpoint::Endpoint;
 use crate::interest::Interested;
 use crate::subject::Rewrite;
-use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU8, AtomicU32, Ordering};
 
 /// A subscription. A server may hold millions of them: 64 bytes, and a text if that is long.
 pub(crate) struct Subscription {
     text: Text,
     pub(crate) endpoint: Arc<Endpoint>,
-    /// Messages delivered so far. Written only with the endpoint's queue locked, so that a load and a
-    /// store are enough.
-    delivered: AtomicU64,
-    /// The number of messages after which it ends; 0 for never. Written only with the endpoint's queue locked.
-    max: AtomicU64,
+    admission: Admission,
     /// [`OVER`], [`FILTERED`], [`LINKED`], [`SHADOWED`] and [`USED_ONCE`].
     flags: AtomicU8,
     /// Set by the interest that contains it.
@@ -46,12 +44,19 @@ const _: () = assert!(size_of::<Subscription>() == 64);
 enum Text {
     Short { filter_len: u8, queue_len: u8, len: u8, bytes: [u8; SHORT] },
     Long { filter_len: u32, queue_len: u32, bytes: Box<[u8]> },
-    Linked { filter_len: u32, queue_len: u32, linked: Box<Linked> },
+    With { filter_len: u32, queue_len: u32, more: Box<More> },
 }
 
-struct Linked {
+/// A text and what only some subscriptions have.
+struct More {
     bytes: Box<[u8]>,
-    link: Link,
+    part: Part,
+}
+
+enum Part {
+    Link(Link),
+    /// The queue of a subscription inside the process.
+    Queue(Arc<SubscriberQueue>),
 }
 
 /// The target of a subscription that stands for one of another account.
@@ -87,19 +92,31 @@ impl Text {
                 [filter.len(), queue.len(), len].map(|len| len as u8);
             return Self::Short { filter_len, queue_len, len, bytes };
         }
-        // The lengths fit: the parts came in one control line, which is at most some KiB.
-        let [filter_len, queue_len] =
-            [filter.len(), queue.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+        let [filter_len, queue_len] = lens(filter, queue);
         Self::Long { filter_len, queue_len, bytes: [filter, queue, sid].concat().into() }
+    }
+
+    fn with(filter: &[u8], queue: &[u8], sid: &[u8], part: Part) -> Self {
+        let [filter_len, queue_len] = lens(filter, queue);
+        let more = Box::new(More { bytes: [filter, queue, sid].concat().into(), part });
+        Self::With { filter_len, queue_len, more }
+    }
+
+    #[inline]
+    fn part(&self) -> Option<&Part> {
+        match self {
+            Self::With { more, .. } => Some(&more.part),
+            Self::Short { .. } | Self::Long { .. } => None,
+        }
     }
 
     /// Returns the whole text, and the ends of the filter and of the queue group.
     #[inline]
     fn parts(&self) -> (&[u8], usize, usize) {
         match self {
-            Self::Linked { filter_len, queue_len, linked } => {
+            Self::With { filter_len, queue_len, more } => {
                 let filter_end = *filter_len as usize;
-                (&linked.bytes, filter_end, filter_end + *queue_len as usize)
+                (&more.bytes, filter_end, filter_end + *queue_len as usize)
             }
             Self::Short { filter_len, queue_len, len, bytes } => {
                 let filter_end = usize::from(*filter_len);
@@ -113,6 +130,11 @@ impl Text {
     }
 }
 
+/// Returns the lengths as they are stored. They fit: the parts came in one control line, which is at most some KiB.
+fn lens(filter: &[u8], queue: &[u8]) -> [u32; 2] {
+    [filter.len(), queue.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX))
+}
+
 impl Subscription {
     pub(crate) fn new(
         endpoint: Arc<Endpoint>,
@@ -121,16 +143,33 @@ impl Subscription {
         sid: &[u8],
         is_filtered: bool,
     ) -> Self {
+        let flags = if is_filtered { FILTERED } else { 0 };
+        Self::of(endpoint, Text::new(filter, queue.unwrap_or_default(), sid), flags)
+    }
+
+    fn of(endpoint: Arc<Endpoint>, text: Text, flags: u8) -> Self {
         Self {
-            text: Text::new(filter, queue.unwrap_or_default(), sid),
+            text,
             endpoint,
-            delivered: AtomicU64::new(0),
-            max: AtomicU64::new(0),
-            flags: AtomicU8::new(if is_filtered { FILTERED } else { 0 }),
+            admission: Admission::default(),
+            flags: AtomicU8::new(flags),
             mark: AtomicU8::new(0),
             slot: 0,
             weight: AtomicU32::new(1),
         }
+    }
+
+    /// Creates a subscription inside the process, with its queue.
+    pub(crate) fn with_queue(
+        endpoint: Arc<Endpoint>,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        messages: &Arc<SubscriberQueue>,
+        is_filtered: bool,
+    ) -> Self {
+        let (queue, sid) = (queue.unwrap_or_default(), messages.sid().to_le_bytes());
+        let text = Text::with(filter, queue, &sid, Part::Queue(Arc::clone(messages)));
+        Self::of(endpoint, text, if is_filtered { FILTERED } else { 0 })
     }
 
     /// Creates a subscription that stands for something else.
@@ -141,21 +180,25 @@ impl Subscription {
         sid: &[u8],
         link: Link,
     ) -> Self {
-        let queue = queue.unwrap_or_default();
-        let [filter_len, queue_len] =
-            [filter.len(), queue.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
         let used_once = if matches!(link, Link::Responses) { USED_ONCE } else { 0 };
-        let linked = Box::new(Linked { bytes: [filter, queue, sid].concat().into(), link });
-        let plain = Self::new(endpoint, b"", None, b"", false);
-        plain.flags.store(LINKED | used_once, Ordering::Relaxed);
-        Self { text: Text::Linked { filter_len, queue_len, linked }, ..plain }
+        let text = Text::with(filter, queue.unwrap_or_default(), sid, Part::Link(link));
+        Self::of(endpoint, text, LINKED | used_once)
+    }
+
+    /// Returns its queue, if it is inside the process and not that of a handler.
+    #[inline(always)]
+    pub(crate) fn local_queue(&self) -> Option<&SubscriberQueue> {
+        match self.text.part() {
+            Some(Part::Queue(queue)) => Some(queue),
+            Some(Part::Link(_)) | None => None,
+        }
     }
 
     /// Returns what it stands for, if that is not a subscription of its endpoint.
     pub(crate) fn link(&self) -> Option<&Link> {
-        match &self.text {
-            Text::Linked { linked, .. } => Some(&linked.link),
-            Text::Short { .. } | Text::Long { .. } => None,
+        match self.text.part() {
+            Some(Part::Link(link)) => Some(link),
+            Some(Part::Queue(_)) | None => None,
         }
     }
 
@@ -203,12 +246,18 @@ impl Subscription {
 
     /// Returns the number of messages delivered.
     pub(crate) fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
+        self.admission.delivered()
     }
 
     /// Returns the number of messages after which it ends.
     pub(crate) fn max(&self) -> Option<u64> {
-        Some(self.max.load(Ordering::Relaxed)).filter(|max| *max > 0)
+        Some(self.admission.max()).filter(|max| *max > 0)
+    }
+
+    /// Returns its counter of messages, for the queue that they go to.
+    #[inline]
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Returns true if each message must be checked.
@@ -231,41 +280,22 @@ impl Subscription {
         &text[queue_end..]
     }
 
-    /// Returns a sid of `N` bytes, as all those inside the process have.
-    #[inline]
-    pub(crate) fn sid_of<const N: usize>(&self) -> Option<&[u8; N]> {
-        self.text.parts().0.last_chunk()
-    }
-
-    /// Counts up to `count` messages as delivered, as many as the maximum allows. The caller holds the lock of the
-    /// endpoint's queue.
-    #[inline]
+    /// As [`Admission::admit`].
+    #[inline(always)]
     pub(crate) fn admit(&self, count: usize) -> Admitted {
-        let delivered = self.delivered.load(Ordering::Relaxed);
-        let max = self.max.load(Ordering::Relaxed);
-        if max == 0 {
-            self.delivered.store(delivered + count as u64, Ordering::Relaxed);
-            return Admitted { count, is_last: false };
-        }
-        let room = usize::try_from(max.saturating_sub(delivered)).unwrap_or(usize::MAX);
-        let count = count.min(room);
-        self.delivered.store(delivered + count as u64, Ordering::Relaxed);
-        Admitted { count, is_last: delivered + count as u64 >= max }
+        self.admission.admit(count)
     }
 
-    /// Makes it end after `max` messages. Returns false if they have been delivered already. The caller
-    /// holds the lock of the endpoint's queue.
+    /// As [`Admission::end_after`].
     pub(crate) fn end_after(&self, max: u64) -> bool {
-        let is_ahead = max > self.delivered.load(Ordering::Relaxed);
-        self.max.store(if is_ahead { max } else { 0 }, Ordering::Relaxed);
-        is_ahead
+        self.admission.end_after(max)
     }
 
     /// Returns true if it ends after a number of messages.
     pub(crate) fn ends_by_itself(&self) -> bool {
         match self.link() {
             Some(Link::Shadow { origin, .. }) => origin.ends_by_itself(),
-            _ => self.max.load(Ordering::Relaxed) != 0,
+            _ => self.admission.max() != 0,
         }
     }
 
@@ -277,13 +307,6 @@ impl Subscription {
     pub(crate) fn is_over(&self) -> bool {
         self.flags.load(Ordering::Acquire) & OVER != 0
     }
-}
-
-/// The result of [`Subscription::admit`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Admitted {
-    pub(crate) count: usize,
-    pub(crate) is_last: bool,
 }
 
 impl Interested for Subscription {

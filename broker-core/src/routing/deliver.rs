@@ -14,7 +14,10 @@ use std::task::Waker;
 use smallvec::SmallVec;
 
 use crate::account::Account;
-use crate::endpoint::{Accepted, Endpoint, Link, Run, Scratch, Sender, Subscription, run_handlers};
+use crate::endpoint::{
+    Accepted, Endpoint, Link, Place, Run, Scratch, Sender, SubscriberQueue, Subscription,
+    run_handlers,
+};
 use crate::interest::{Interested, Matches};
 use crate::limits::{DISTRIBUTED_MEMBERS, FLUSH_ALL_AT_BYTES, FLUSH_AT_BYTES, RUN_MESSAGES};
 use crate::message::Message;
@@ -72,34 +75,37 @@ pub(super) fn deliver_to_local<'a>(
     }
 }
 
-/// Returns true if a message without headers may be [handed over](hand_over) to the subscription that is all that matches.
+/// Returns the queue of the subscription that is all that matches, if a message without headers may be [handed
+/// over](place) to it.
 #[inline(always)]
-pub(crate) fn may_hand_over(
+pub(crate) fn queue_of_only<'a>(
     account: &Account,
     from: Sender,
-    only: &Subscription,
+    only: &'a Subscription,
     has_reply: bool,
-) -> bool {
+) -> Option<&'a SubscriberQueue> {
+    let queue = only.local_queue()?;
     let endpoint = &*only.endpoint;
-    endpoint.takes_messages
-        && (endpoint.id != from.id || from.echo)
+    let may_be_handed_over = (endpoint.id != from.id || from.echo)
         && only.is_ordinary()
         && !(has_reply && endpoint.tracks_replies())
-        && !account.is_probed()
+        && !account.is_probed();
+    may_be_handed_over.then_some(queue)
 }
 
-/// Hands a message over by value. Returns `None` and leaves it in its place if it must be delivered as a run, and otherwise
-/// the task to be woken when no lock is held.
+/// Hands a message over by value. Returns the task to be woken when no lock is held.
 #[inline(always)]
 pub(crate) fn hand_over(
     only: &Arc<Subscription>,
-    message: &mut Option<Message>,
-) -> Option<Option<Waker>> {
-    let taken = only.endpoint.destination.take(only, message)?;
-    if taken.is_last {
+    place: Place<'_>,
+    message: Message,
+) -> Option<Waker> {
+    let is_last = place.is_last;
+    let reader = place.put(message);
+    if is_last {
         end_at_home(only);
     }
-    Some(taken.reader)
+    reader
 }
 
 /// As [`deliver_to_local`], for matches that are only plain subscriptions of different owners, as most are.

@@ -9,7 +9,7 @@ mod traced;
 mod watched;
 
 pub(crate) use audience::Audience;
-pub(crate) use deliver::{end, flush_touched, hand_over, may_hand_over};
+pub(crate) use deliver::{end, flush_touched, hand_over, queue_of_only};
 pub(crate) use services::{
     Requesting, ServiceState, deliver_with_services, expire_responses, pass_responses,
     pass_to_services, tell_answered_there,

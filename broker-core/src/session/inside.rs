@@ -8,7 +8,7 @@ use super::publisher::{PublishObserver, Publisher};
 use super::sizes::Sizes;
 use super::traces::{Traced, decide};
 use crate::auth::Grant;
-use crate::endpoint::{Destination, Endpoint, Kind, Run, Scratch, Subscription};
+use crate::endpoint::{Destination, Endpoint, Kind, Run, Scratch, SubscriberQueue, Subscription};
 use crate::error::ClientFault;
 use crate::message::Message;
 use crate::proto::Publish;
@@ -131,7 +131,7 @@ impl InsidePublisher {
         if observer.denied { Err(denied(message.subject)) } else { Ok(()) }
     }
 
-    /// Returns the subscription that a message without headers can be handed over to: see
+    /// Returns the subscription that a message without headers can be handed over to, and its queue: see
     /// [`Publisher::only_receiver`].
     #[inline(always)]
     pub(super) fn only_receiver(
@@ -139,7 +139,7 @@ impl InsidePublisher {
         shared: &Shared,
         member: &Member,
         message: &Message,
-    ) -> Option<&Arc<Subscription>> {
+    ) -> Option<(&Arc<Subscription>, &SubscriberQueue)> {
         self.follow(shared, member);
         if message.payload.len() > self.max_payload_bytes {
             return None;

@@ -5,7 +5,7 @@
 use super::expiry::Expiry;
 use crate::account::{Account, AccountFull, Ending};
 use crate::auth::{Grant, GrantLimits, Subscribe};
-use crate::endpoint::{Endpoint, Subscription};
+use crate::endpoint::{Endpoint, SubscriberQueue, Subscription};
 use crate::error::ClientFault;
 use crate::interest::Matches;
 use crate::routing::end;
@@ -97,13 +97,39 @@ impl Member {
     }
 
     /// Subscribes. If the sid is in use, returns its subscription.
-    // NATS 2.14: client.go processSubEx. Permissions are checked before everything else, also before the
-    // filter's form, which does not matter if the sid is in use.
     pub(super) fn subscribe(
         &self,
         filter: &[u8],
         queue: Option<&[u8]>,
         sid: &[u8],
+    ) -> Result<Arc<Subscription>, SubscribeRefusal> {
+        self.subscribe_as(filter, queue, sid, |endpoint, is_filtered| {
+            Subscription::new(endpoint, filter, queue, sid, is_filtered)
+        })
+    }
+
+    /// Subscribes inside the process. The messages go to a new queue.
+    pub(super) fn subscribe_to_queue(
+        &self,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        messages: &Arc<SubscriberQueue>,
+    ) -> Result<Arc<Subscription>, SubscribeRefusal> {
+        self.subscribe_as(filter, queue, &messages.sid().to_le_bytes(), |endpoint, is_filtered| {
+            Subscription::with_queue(endpoint, filter, queue, messages, is_filtered)
+        })
+    }
+
+    /// As [`Self::subscribe`]. Calls `subscription` to create it, with the endpoint and whether each message must be checked.
+    // NATS 2.14: client.go processSubEx. Permissions are checked before everything else, also before the
+    // filter's form, which does not matter if the sid is in use.
+    #[inline]
+    fn subscribe_as(
+        &self,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+        subscription: impl FnOnce(Arc<Endpoint>, bool) -> Subscription,
     ) -> Result<Arc<Subscription>, SubscribeRefusal> {
         let parsed = SubjectFilter::parse(filter);
         let verdict = self.verdict(filter, &parsed, queue);
@@ -126,8 +152,7 @@ impl Member {
             return Err(SubscribeRefusal::InvalidFilter);
         }
         let is_filtered = verdict == Subscribe::AllowAndFilter;
-        let endpoint = Arc::clone(&self.endpoint);
-        let subscription = Arc::new(Subscription::new(endpoint, filter, queue, sid, is_filtered));
+        let subscription = Arc::new(subscription(Arc::clone(&self.endpoint), is_filtered));
         self.endpoint.sids.insert(Arc::clone(&subscription), living);
         self.account.add_subscription(&subscription);
         Ok(subscription)

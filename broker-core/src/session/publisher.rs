@@ -8,7 +8,9 @@
 use super::member::Member;
 use super::server::{publish_event, publish_from_server};
 use crate::account::{Account, Requester, is_marked};
-use crate::endpoint::{Endpoint, Run, Scratch, Sender, Sending, Subscription, is_inbox};
+use crate::endpoint::{
+    Endpoint, Run, Scratch, Sender, Sending, SubscriberQueue, Subscription, is_inbox,
+};
 use crate::error::ClientFault;
 use crate::interest::{Known, MatchCache, Matches, PrefetchedBatch};
 use crate::message::{Message, RawMessage};
@@ -20,7 +22,7 @@ use crate::reserved::{
 };
 use crate::routing::{
     Audience, Requesting, ServiceState, deliver, deliver_for, deliver_traced,
-    deliver_with_services, may_hand_over, pass_responses, pass_to_services,
+    deliver_with_services, pass_responses, pass_to_services, queue_of_only,
 };
 use crate::shared::Shared;
 use crate::subject::{Choices, Mapped, Subject};
@@ -156,7 +158,7 @@ impl Publisher {
         }
     }
 
-    /// Returns the subscription that is all that gets a message without headers, if the message can be handed over to it
+    /// Returns the subscription that is all that gets a message without headers, and its queue, if the message can be handed over to it
     /// instead of being [published](Self::publish_here) as a run: the subject is that of the message before, or an inbox,
     /// and the rules of publishing allow the message and treat it in no special way. The caller
     /// [counts](Self::add_counts) the message.
@@ -165,7 +167,7 @@ impl Publisher {
         &mut self,
         member: &Member,
         message: &Message,
-    ) -> Option<&Arc<Subscription>> {
+    ) -> Option<(&Arc<Subscription>, &SubscriberQueue)> {
         let Member { account, endpoint, .. } = member;
         let (subject, reply): (&[u8], _) = (message.subject.as_ref(), message.reply_bytes());
         let cache = self.cache.as_mut()?;
@@ -181,12 +183,12 @@ impl Publisher {
         };
         let only = known.matches.only()?;
         let has_reply = !reply.is_empty();
+        let queue = queue_of_only(account, endpoint.as_sender(), only, has_reply)?;
         // An inbox has none of the prefixes that special rules are about.
-        let may_pass = may_hand_over(account, endpoint.as_sender(), only, has_reply)
-            && known.verdict == Verdict::ALLOWED
+        let may_pass = known.verdict == Verdict::ALLOWED
             && (is_inbox || is_plain(account, endpoint, subject))
             && !(has_reply && is_reserved_reply(endpoint, reply));
-        may_pass.then_some(only)
+        may_pass.then_some((only, queue))
     }
 
     /// Publishes a run whose messages have subjects picked by chance. Consecutive ones with one subject are a run.

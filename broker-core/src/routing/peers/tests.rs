@@ -153,8 +153,9 @@ impl Local {
         let queues = Arc::new(LocalQueues::default());
         let endpoint = endpoint(id, Kind::Client, Arc::clone(&queues) as Arc<_>);
         let (filter, queue) = (filter.as_bytes(), queue.map(str::as_bytes));
-        let sid = queues.open().to_le_bytes();
-        let subscription = Arc::new(Subscription::new(endpoint, filter, queue, &sid, false));
+        let messages = queues.open();
+        let subscription = Subscription::with_queue(endpoint, filter, queue, &messages, false);
+        let subscription = Arc::new(subscription);
         account.interest.insert(Arc::clone(&subscription));
         Self { queues, subscription }
     }

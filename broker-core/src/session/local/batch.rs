@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::Client;
 use super::batch_size::FIRST_BYTES;
-use super::session::LocalSession;
+use super::session::{AllUnanswered, LocalSession};
 use crate::endpoint::{Run, Scratch};
 use crate::limits::{BATCH_BYTES, RUN_MESSAGES, SHARED_PAYLOAD_MIN_BYTES};
-use crate::message::{Message, RawMessage};
+use crate::message::RawMessage;
 use crate::proto::traced::is_mentioned;
 use crate::proto::{Publish, encode};
 use crate::session::error::PublishError;
@@ -159,7 +159,7 @@ fn publish_entries(
     entries: &[Entry],
     text: &Bytes,
     publisher: &mut InsidePublisher,
-    unanswered: &mut Vec<(u64, Message)>,
+    unanswered: &mut AllUnanswered,
     scratch: &mut Scratch,
 ) -> Result<(), PublishError> {
     let mut result = Ok(());
@@ -176,7 +176,7 @@ fn publish_entries(
             prefetched: None,
         };
         let no_responders = |subject: &[u8], message: &Publish<'_>, _: &mut Scratch| {
-            unanswered.extend(session.no_responders(subject, message));
+            unanswered.get_or_insert_default().extend(session.no_responders(subject, message));
         };
         let published =
             publisher.publish_run(&session.shared, &session.member, &run, no_responders, scratch);

@@ -56,7 +56,7 @@ impl Client {
     where
         S: TryInto<Subject, Error: Into<SubjectError>>,
     {
-        self.session.publish(Message::of(parse(subject)?, payload))
+        self.publish_message(Message::of(parse(subject)?, payload))
     }
 
     /// Publishes a message with a reply subject.
@@ -75,7 +75,7 @@ impl Client {
         R: TryInto<Subject, Error: Into<SubjectError>>,
     {
         let message = Message::of(parse(subject)?, payload);
-        self.session.publish(Message { reply: Some(parse(reply)?), ..message })
+        self.publish_message(Message { reply: Some(parse(reply)?), ..message })
     }
 
     /// Publishes a message with headers.
@@ -93,7 +93,7 @@ impl Client {
         S: TryInto<Subject, Error: Into<SubjectError>>,
     {
         let message = Message::of(parse(subject)?, payload);
-        self.session.publish(Message { headers: Some(headers), ..message })
+        self.publish_message(Message { headers: Some(headers), ..message })
     }
 
     /// Publishes a message with headers and a reply subject.
@@ -114,7 +114,12 @@ impl Client {
     {
         let message = Message::of(parse(subject)?, payload);
         let (reply, headers) = (Some(parse(reply)?), Some(headers));
-        self.session.publish(Message { reply, headers, ..message })
+        self.publish_message(Message { reply, headers, ..message })
+    }
+
+    #[inline(always)]
+    fn publish_message(&self, message: Message) -> Result<(), PublishError> {
+        self.session.publish(message).map_err(|error| *error)
     }
 
     /// Publishes a raw message, which is the cheapest way for one message. For many see [`Self::batch`].
@@ -142,7 +147,7 @@ impl Client {
     ///
     /// [`SubscribeError`].
     pub async fn subscribe(&self, filter: impl AsRef<[u8]>) -> Result<Subscriber, SubscribeError> {
-        self.session.subscribe(filter.as_ref(), None).map(|one| Subscriber::new(&self.session, one))
+        Subscriber::open(&self.session, filter.as_ref(), None)
     }
 
     /// Subscribes as a member of a queue group: each message goes to one of its members.
@@ -156,9 +161,7 @@ impl Client {
         queue_group: impl AsRef<[u8]>,
     ) -> Result<Subscriber, SubscribeError> {
         let queue = check_queue_group(queue_group.as_ref())?;
-        self.session
-            .subscribe(filter.as_ref(), Some(queue))
-            .map(|one| Subscriber::new(&self.session, one))
+        Subscriber::open(&self.session, filter.as_ref(), Some(queue))
     }
 
     /// Sends a request and waits for the first answer. The first request creates one subscription for the

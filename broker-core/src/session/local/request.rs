@@ -7,7 +7,7 @@ use super::inbox::Inbox;
 use super::session::LocalSession;
 use super::subscriber::Subscriber;
 use crate::auth::Subscribe;
-use crate::endpoint::{Token, sid_number};
+use crate::endpoint::{SubscriberQueue, Token};
 use crate::message::Message;
 use crate::session::error::{RequestError, SubscribeError};
 use crate::subject::Subject;
@@ -25,14 +25,14 @@ impl LocalSession {
         if self.member.review(filter.as_bytes(), None) != Subscribe::Allow {
             return Ok(None);
         }
-        let sid = self.local_queues.open_inbox();
-        let subscription = match self.subscribe_to(sid, filter.as_bytes(), None) {
+        let queue = self.local_queues.open_inbox();
+        let subscription = match self.subscribe_to(&queue, filter.as_bytes(), None) {
             Ok(subscription) => subscription,
             Err(SubscribeError::TooManyTokens) => return Ok(None),
             Err(error) => return Err(error),
         };
         subscription.set_used_once();
-        if let Err(late) = self.inbox.set(Inbox { subscription, prefix }) {
+        if let Err(late) = self.inbox.set(Inbox { subscription, queue, prefix }) {
             self.end_inbox(&late);
         }
         Ok(self.inbox.get())
@@ -40,7 +40,7 @@ impl LocalSession {
 
     pub(super) fn end_inbox(&self, inbox: &Inbox) {
         self.member.unsubscribe(&inbox.subscription, None);
-        self.local_queues.discard(sid_number(&inbox.subscription));
+        self.local_queues.discard(&inbox.queue);
     }
 
     pub(super) fn new_inbox(&self) -> String {
@@ -61,9 +61,9 @@ impl LocalSession {
     #[inline(never)]
     pub(super) fn ask(self: &Arc<Self>, mut message: Message) -> Result<Asked<'_>, RequestError> {
         let Some(inbox) = self.inbox()? else { return self.ask_apart(message) };
-        let (request, reply) = Request::begin(self, inbox)?;
+        let (request, reply) = Request::begin(inbox)?;
         message.reply = Some(reply);
-        self.publish(message)?;
+        self.publish(message).map_err(|error| RequestError::Publish(*error))?;
         Ok(Asked::Together(request))
     }
 
@@ -71,11 +71,10 @@ impl LocalSession {
     #[cold]
     fn ask_apart(self: &Arc<Self>, mut message: Message) -> Result<Asked<'_>, RequestError> {
         let inbox = Subject::from_wire(self.new_inbox().as_bytes());
-        let subscription = self.subscribe(inbox.as_ref(), None)?;
-        let mut answers = Subscriber::new(self, subscription);
+        let mut answers = Subscriber::open(self, inbox.as_ref(), None)?;
         answers.unsubscribe_after(1);
         message.reply = Some(inbox);
-        self.publish(message)?;
+        self.publish(message).map_err(|error| RequestError::Publish(*error))?;
         Ok(Asked::Apart(Box::new(answers)))
     }
 }
@@ -108,23 +107,24 @@ fn check(answer: Option<Message>) -> Result<Message, RequestError> {
 
 /// A request that waits for its answer. Dropping it ends the wait; a late answer is ignored.
 pub(super) struct Request<'a> {
-    session: &'a LocalSession,
+    queue: &'a SubscriberQueue,
     token: Token,
     is_open: bool,
 }
 
 impl<'a> Request<'a> {
     /// Opens a request. Returns it with its reply subject.
-    fn begin(session: &'a LocalSession, inbox: &Inbox) -> Result<(Self, Subject), RequestError> {
-        let token = session.local_queues.begin_request().ok_or(RequestError::TooManyRequests)?;
+    fn begin(inbox: &'a Inbox) -> Result<(Self, Subject), RequestError> {
+        let queue = &*inbox.queue;
+        let token = queue.begin_request().ok_or(RequestError::TooManyRequests)?;
         let reply = Subject::join(&inbox.prefix, &token.text());
-        Ok((Self { session, token, is_open: true }, reply))
+        Ok((Self { queue, token, is_open: true }, reply))
     }
 
     /// Ready with the answer; with `None` if none will arrive.
     #[inline(always)]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let polled = self.session.local_queues.poll_answer(self.token, cx);
+        let polled = self.queue.poll_answer(self.token, cx);
         self.is_open = polled.is_pending();
         polled
     }
@@ -133,7 +133,7 @@ impl<'a> Request<'a> {
 impl Drop for Request<'_> {
     fn drop(&mut self) {
         if self.is_open {
-            self.session.local_queues.end_request(self.token);
+            self.queue.end_request(self.token);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::auth::Grant;
-use crate::endpoint::{Kind, LocalQueues, Scratch, Subscription, sid_number};
+use crate::endpoint::{Kind, LocalQueues, Scratch, SubscriberQueue, Subscription};
 use crate::headers::HeaderMap;
 use crate::interest::Matches;
 use crate::message::{Message, RawMessage};
@@ -41,6 +41,25 @@ struct PublishState {
     scratch: Option<Box<Scratch>>,
 }
 
+/// A request of the client that has no responders.
+pub(super) struct Unanswered {
+    requester: Arc<Subscription>,
+    answer: Message,
+}
+
+/// Those of a call. Mostly there are none, and no list.
+pub(super) type AllUnanswered = Option<Vec<Unanswered>>;
+
+#[cold]
+#[inline(never)]
+fn put_all(unanswered: Vec<Unanswered>) {
+    for Unanswered { requester, answer } in unanswered {
+        if let Some(queue) = requester.local_queue() {
+            queue.put(answer);
+        }
+    }
+}
+
 impl LocalSession {
     pub(super) fn open(shared: Arc<Shared>, grant: Grant) -> Self {
         let local_queues = Arc::new(LocalQueues::default());
@@ -51,54 +70,56 @@ impl LocalSession {
         Self { shared, member, local_queues, publish_state, batch_size, inbox }
     }
 
-    /// Publishes a message.
+    /// Publishes a message. An error is boxed, so that success is returned in a register.
     #[inline(always)]
-    pub(super) fn publish(&self, message: Message) -> Result<(), PublishError> {
+    pub(super) fn publish(&self, message: Message) -> Result<(), Box<PublishError>> {
         match &message.headers {
             Some(_) => self.publish_with_headers(message),
-            None => self.publish_bare(&mut Some(message)),
+            None => self.publish_bare(message),
         }
     }
 
     #[inline(never)]
-    fn publish_with_headers(&self, mut message: Message) -> Result<(), PublishError> {
+    fn publish_with_headers(&self, mut message: Message) -> Result<(), Box<PublishError>> {
         let headers = message.headers.take().filter(|headers| !headers.is_empty());
-        let Some(headers) = headers else { return self.publish_bare(&mut Some(message)) };
-        let (header_len, body) = headers.join(&message.payload)?;
+        let Some(headers) = headers else { return self.publish_bare(message) };
+        let joined = headers.join(&message.payload);
+        let (header_len, body) = joined.map_err(|invalid| Box::new(invalid.into()))?;
         let outgoing = outgoing(&message, Some(header_len), &body);
-        self.publish_one(self.publish_state.lock(), &outgoing)
+        Ok(self.publish_one(self.publish_state.lock(), &outgoing)?)
     }
 
-    /// Publishes a message without headers, which is moved from its place to its receiver's queue if it can be handed over.
+    /// Publishes a message without headers, which is moved to its receiver's queue if it can be handed over.
     #[inline(never)]
-    fn publish_bare(&self, place: &mut Option<Message>) -> Result<(), PublishError> {
-        let Some(message) = &*place else { return Ok(()) };
+    fn publish_bare(&self, message: Message) -> Result<(), Box<PublishError>> {
         let mut publish_state = self.publish_state.lock();
-        let (publisher, bytes) = (&mut publish_state.publisher, message.payload.len());
-        let only = publisher.only_receiver(&self.shared, &self.member, message);
-        match only.and_then(|only| hand_over(only, place)) {
-            Some(reader) => {
-                publisher.count_handed_over(&self.member, bytes);
-                // Nothing was appended to a connection: there is nothing to flush, and no memory to check.
-                drop(publish_state);
-                if let Some(reader) = reader {
-                    reader.wake();
-                }
-                Ok(())
-            }
-            None => self.publish_copied(publish_state, place),
+        let publisher = &mut publish_state.publisher;
+        let only = publisher.only_receiver(&self.shared, &self.member, &message);
+        let Some((only, queue)) = only else {
+            return self.publish_copied(publish_state, &message);
+        };
+        let Some(place) = queue.place(only.admission(), &message) else {
+            return self.publish_copied(publish_state, &message);
+        };
+        let bytes = message.payload.len();
+        let reader = hand_over(only, place, message);
+        publish_state.publisher.count_handed_over(&self.member, bytes);
+        // Nothing was appended to a connection: there is nothing to flush, and no memory to check.
+        drop(publish_state);
+        if let Some(reader) = reader {
+            reader.wake();
         }
+        Ok(())
     }
 
     #[inline(never)]
     fn publish_copied(
         &self,
         publish_state: MutexGuard<'_, PublishState>,
-        message: &Option<Message>,
-    ) -> Result<(), PublishError> {
-        let Some(message) = message else { return Ok(()) };
+        message: &Message,
+    ) -> Result<(), Box<PublishError>> {
         let outgoing = outgoing(message, None, &message.payload);
-        self.publish_one(publish_state, &outgoing)
+        Ok(self.publish_one(publish_state, &outgoing)?)
     }
 
     /// Publishes a raw message.
@@ -128,7 +149,7 @@ impl LocalSession {
     ) -> Result<(), PublishError> {
         self.publish_by(publish_state, |publisher, unanswered, scratch| {
             let no_responders = |subject: &[u8], message: &Publish<'_>, _: &mut Scratch| {
-                unanswered.extend(self.no_responders(subject, message));
+                unanswered.get_or_insert_default().extend(self.no_responders(subject, message));
             };
             publisher.publish(&self.shared, &self.member, message, no_responders, scratch)
         })
@@ -137,7 +158,7 @@ impl LocalSession {
     /// Lets `publish` publish, and flushes once.
     pub(super) fn publish_all<R>(
         &self,
-        publish: impl FnOnce(&mut InsidePublisher, &mut Vec<(u64, Message)>, &mut Scratch) -> R,
+        publish: impl FnOnce(&mut InsidePublisher, &mut AllUnanswered, &mut Scratch) -> R,
     ) -> R {
         self.publish_by(self.publish_state.lock(), publish)
     }
@@ -148,9 +169,9 @@ impl LocalSession {
     fn publish_by<R>(
         &self,
         mut publish_state: MutexGuard<'_, PublishState>,
-        publish: impl FnOnce(&mut InsidePublisher, &mut Vec<(u64, Message)>, &mut Scratch) -> R,
+        publish: impl FnOnce(&mut InsidePublisher, &mut AllUnanswered, &mut Scratch) -> R,
     ) -> R {
-        let mut unanswered = Vec::new();
+        let mut unanswered = None;
         let PublishState { publisher, scratch } = &mut *publish_state;
         let lent = scratch.get_or_insert_default();
         lent.start_by(&self.shared.clock);
@@ -160,8 +181,8 @@ impl LocalSession {
         if let Some(scratch) = unflushed {
             self.flush(scratch);
         }
-        if !unanswered.is_empty() {
-            self.put_all(unanswered);
+        if let Some(unanswered) = unanswered {
+            put_all(unanswered);
         }
         if self.shared.queues.memory.excess_bytes() > 0 {
             self.shared.guard_total(&self.shared.options.load().limits);
@@ -176,23 +197,15 @@ impl LocalSession {
         self.publish_state.lock().scratch = Some(scratch);
     }
 
-    #[cold]
-    #[inline(never)]
-    fn put_all(&self, answers: Vec<(u64, Message)>) {
-        for (sid, answer) in answers {
-            self.local_queues.put(sid, answer);
-        }
-    }
-
-    /// Returns the reply to a request without responders, and the queue for it.
+    /// Returns the reply to a request without responders.
     #[cold]
     #[inline(never)]
     pub(super) fn no_responders(
         &self,
         subject: &[u8],
         message: &Publish<'_>,
-    ) -> Option<(u64, Message)> {
-        let own = self.member.own_subscription(message.reply)?;
+    ) -> Option<Unanswered> {
+        let requester = self.member.own_subscription(message.reply)?;
         let subject = Subject::from_wire(subject);
         let answer = Message {
             headers: Some(HeaderMap::no_responders(&subject)),
@@ -200,7 +213,7 @@ impl LocalSession {
             reply: None,
             payload: Bytes::new(),
         };
-        Some((sid_number(&own), answer))
+        Some(Unanswered { requester, answer })
     }
 
     /// The subscribers are looked up at each poll, because they may have changed.
@@ -217,23 +230,15 @@ impl LocalSession {
         if is_ready { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    pub(super) fn subscribe(
-        &self,
-        filter: &[u8],
-        queue: Option<&[u8]>,
-    ) -> Result<Arc<Subscription>, SubscribeError> {
-        self.subscribe_to(self.local_queues.open(), filter, queue)
-    }
-
     /// Subscribes with an open queue.
     pub(super) fn subscribe_to(
         &self,
-        sid: u64,
+        queue: &Arc<SubscriberQueue>,
         filter: &[u8],
-        queue: Option<&[u8]>,
+        queue_group: Option<&[u8]>,
     ) -> Result<Arc<Subscription>, SubscribeError> {
-        self.member.subscribe(filter, queue, &sid.to_le_bytes()).map_err(|refusal| {
-            self.local_queues.discard(sid);
+        self.member.subscribe_to_queue(filter, queue_group, queue).map_err(|refusal| {
+            self.local_queues.discard(queue);
             SubscribeError::of(refusal, filter)
         })
     }

@@ -8,23 +8,30 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use super::session::LocalSession;
-use crate::endpoint::{Subscription, sid_number};
+use crate::endpoint::{SubscriberQueue, Subscription};
 use crate::message::Message;
+use crate::session::error::SubscribeError;
 use crate::sync::Arc;
 
 /// A subscription of an in-process client: a [`Stream`] of messages. Dropping it unsubscribes.
 pub struct Subscriber {
     session: Arc<LocalSession>,
     subscription: Arc<Subscription>,
-    sid: u64,
+    queue: Arc<SubscriberQueue>,
     /// Messages that were taken from the queue together with the last one.
     taken: VecDeque<Message>,
 }
 
 impl Subscriber {
-    pub(super) fn new(session: &Arc<LocalSession>, subscription: Arc<Subscription>) -> Self {
-        let (session, sid) = (Arc::clone(session), sid_number(&subscription));
-        Self { session, subscription, sid, taken: VecDeque::new() }
+    /// Subscribes.
+    pub(super) fn open(
+        session: &Arc<LocalSession>,
+        filter: &[u8],
+        queue_group: Option<&[u8]>,
+    ) -> Result<Self, SubscribeError> {
+        let queue = session.local_queues.open();
+        let subscription = session.subscribe_to(&queue, filter, queue_group)?;
+        Ok(Self { session: Arc::clone(session), subscription, queue, taken: VecDeque::new() })
     }
 
     /// Returns the next message; `None` once the subscription has ended and all of its messages have been read.
@@ -41,7 +48,7 @@ impl Subscriber {
         if !self.taken.is_empty() {
             return self.taken.pop_front();
         }
-        self.session.local_queues.take_next(self.sid, &mut self.taken)
+        self.queue.take_next(&mut self.taken)
     }
 
     /// Ends the subscription. Messages that have arrived can still be read.
@@ -57,7 +64,7 @@ impl Subscriber {
 
     fn end_after(&self, max: Option<u64>) {
         if self.session.member.unsubscribe(&self.subscription, max) {
-            self.session.local_queues.end(self.sid);
+            self.queue.end();
         }
     }
 
@@ -66,12 +73,12 @@ impl Subscriber {
     /// reader takes several messages at once from a queue of 128 or more, which then no longer count: 1/64 of its
     /// capacity, 64 at most.
     pub fn set_capacity(&mut self, messages: usize) {
-        self.session.local_queues.set_capacity(self.sid, messages);
+        self.queue.set_capacity(messages);
     }
 
     /// Returns the number of messages that were dropped because its queue was full.
     pub fn dropped(&self) -> u64 {
-        self.session.local_queues.dropped(self.sid)
+        self.queue.dropped()
     }
 
     #[inline(always)]
@@ -79,7 +86,7 @@ impl Subscriber {
         if !self.taken.is_empty() {
             return Poll::Ready(self.taken.pop_front());
         }
-        self.session.local_queues.poll_next(self.sid, &mut self.taken, cx)
+        self.queue.poll_next(&mut self.taken, cx)
     }
 }
 
@@ -94,6 +101,6 @@ impl Stream for Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.session.member.unsubscribe(&self.subscription, None);
-        self.session.local_queues.discard(self.sid);
+        self.session.local_queues.discard(&self.queue);
     }
 }
