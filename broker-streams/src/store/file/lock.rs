@@ -22,16 +22,17 @@ impl DirectoryLock {
     ///
     /// [`io::ErrorKind::WouldBlock`] if another server has it; those of the operating system.
     pub fn take(directory: &Path) -> io::Result<Self> {
-        let path = directory.join("natsd.lock");
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let (mut file, is_new) = open(&directory.join("natsd.lock"))?;
         match file.try_lock() {
             Ok(()) => {
                 let mut contents = Vec::new();
                 (&mut file).take(DURABLE.len() as u64).read_to_end(&mut contents)?;
-                // The writes of this server are not durable before it says so.
-                file.set_len(0)?;
-                file.sync_all()?;
+                // The writes of this server are not durable before it says so. An empty file that existed may be one that a
+                // server emptied and did not sync.
+                if !is_new || !contents.is_empty() {
+                    file.set_len(0)?;
+                    file.sync_all()?;
+                }
                 Ok(Self { file, was_durable: contents == DURABLE.as_bytes() })
             }
             Err(TryLockError::Error(error)) => Err(error),
@@ -58,6 +59,18 @@ impl DirectoryLock {
     }
 }
 
+/// Opens the file. Returns true if it did not exist.
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok((options.create(true).truncate(false).open(path)?, false))
+        }
+        created => Ok((created?, true)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +83,14 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(lock);
         DirectoryLock::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn only_a_new_file_is_known_to_be_empty_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("natsd.lock");
+        assert!(open(&path).unwrap().1);
+        assert!(!open(&path).unwrap().1);
     }
 
     #[test]

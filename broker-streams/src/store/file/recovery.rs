@@ -349,7 +349,10 @@ impl Recovery {
         let summaries = self.segments.iter().map(|segment| summary::name_of(segment.number));
         let summaries: HashSet<_> = summaries.collect();
         let (mut has_unreadable, mut has_removed) = (false, false);
-        for name in self.disk.names()? {
+        let names = self.disk.names()?;
+        // Nothing was read from an empty directory, and the sync of its first file makes earlier removals durable too.
+        let is_durable = self.is_durable || names.is_empty();
+        for name in names {
             has_unreadable |= name == UNREADABLE;
             let is_left = summary::is_summary(&name) && !summaries.contains(&name);
             if name == REWRITTEN || is_left {
@@ -357,7 +360,7 @@ impl Recovery {
                 has_removed = true;
             }
         }
-        if !self.is_durable || has_removed {
+        if !is_durable || has_removed {
             self.disk.sync()?;
         }
         let (floor, missing) = (self.floor, self.missing);

@@ -265,6 +265,26 @@ fn a_change_is_durable_after_its_job() {
 }
 
 #[test]
+fn a_new_store_is_opened_without_a_sync() {
+    let disk = SimulatedDisk::new(1);
+    disk.fail_after(1, ErrorKind::Other);
+    assert!(FileStorage::open(Arc::new(disk.clone()), SMALL).is_ok());
+    assert!(disk.sync().is_err(), "the first change of the disk");
+    let mut storage = open(&disk).storage;
+    fill(&mut storage, 1..=1);
+    sync(&mut storage).unwrap();
+    disk.crash_after(0);
+    // The change at which it crashes may be made.
+    let _ = disk.sync();
+    assert!(disk.is_crashed());
+    disk.restart();
+    // What was read from a directory with files is not used before it is durable.
+    disk.fail_after(1, ErrorKind::Other);
+    assert!(FileStorage::open(Arc::new(disk.clone()), SMALL).is_err());
+    assert_eq!(open(&disk).storage.state().last_sequence, 1);
+}
+
+#[test]
 fn a_failed_sync_is_never_repeated() {
     // After the cut of the segment before: create, allocate, write, sync the file and the directory.
     for operation in 2..=6 {
