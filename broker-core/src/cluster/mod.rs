@@ -279,7 +279,7 @@ impl Cluster {
     /// Returns the CONNECT of a dialled connection, and its INFO unless it waits for that of the other server.
     pub(crate) fn greeting(&self, id: RouteId) -> (RouteConnect, Option<RouteInfo>) {
         let nonce = self.nonce();
-        let topology = self.topology.lock();
+        let mut topology = self.topology.lock();
         let info = (!topology.delays_info(id)).then(|| topology.opening_info(id, nonce));
         (topology.connect(id), info)
     }

@@ -54,6 +54,8 @@ pub(super) struct Record {
     pub(super) is_conflicting: bool,
     /// The first INFO of the other server has arrived.
     pub(super) has_info: bool,
+    /// The permissions have changed since the other server may have been told them.
+    pub(super) has_old_info: bool,
     /// The addresses of the other server's listeners for clients.
     pub(super) urls: Vec<String>,
     pub(super) websocket_urls: Vec<String>,

@@ -214,7 +214,10 @@ impl Topology {
     }
 
     /// Returns the INFO that begins this connection.
-    pub(super) fn opening_info(&self, id: RouteId, nonce: String) -> RouteInfo {
+    pub(super) fn opening_info(&mut self, id: RouteId, nonce: String) -> RouteInfo {
+        if let Some(record) = self.records.get_mut(&id) {
+            record.has_old_info = false;
+        }
         let record = self.records.get(&id).cloned().unwrap_or_default();
         let offered = match record.compression {
             CompressionMode::Off | CompressionMode::NotSupported => self.options.compression.mode,

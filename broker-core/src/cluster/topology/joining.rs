@@ -112,6 +112,9 @@ impl Topology {
                 if let Some(record) = self.records.get_mut(&id) {
                     record.has_joined = true;
                     self.reconnects += u64::from(record.is_again);
+                    if std::mem::take(&mut record.has_old_info) && place.info.is_none() {
+                        effects.push(Effect::Send(id, Box::new(self.info())));
+                    }
                 }
                 Joined::Registered(place)
             }

@@ -5,6 +5,8 @@ use crate::error::CloseReason;
 use crate::limits::{ASKED_ACCOUNTS, REPORTED_DIALS};
 use crate::options::{RoutePermissions, SubjectPermission};
 
+mod unfinished;
+
 const NOTHING: &[Effect] = &[];
 
 fn system() -> Arc<str> {

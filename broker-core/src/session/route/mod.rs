@@ -107,12 +107,25 @@ impl RouteSession {
         now: Instant,
         scratch: &mut Scratch,
     ) -> Self {
-        scratch.start(now);
+        let handshake = arrival.handshake;
+        let mut session = Self::make(shared, cluster, arrival, write_handle, now);
+        session.enter(handshake, now, scratch);
+        session
+    }
+
+    /// Makes the session. A change of options does not find it yet.
+    fn make(
+        shared: Arc<Shared>,
+        cluster: Arc<Cluster>,
+        arrival: RouteArrival,
+        write_handle: Box<dyn WriteHandle>,
+        now: Instant,
+    ) -> Self {
         let options = shared.options.load_full();
         let limits = &options.limits;
         let own = cluster.options();
         let (id, seed) = shared.next_session();
-        let RouteArrival { remote, transport, handshake, dial } = arrival;
+        let RouteArrival { remote, transport, dial, .. } = arrival;
         let account = dial.as_ref().and_then(|dial| dial.account.clone());
         let deadline = own.write_deadline.unwrap_or(limits.write_deadline);
         let wait = WriteWait { deadline, timeout: own.write_timeout };
@@ -128,9 +141,8 @@ impl RouteSession {
         let endpoint = Endpoint::new(id, seed, remote, transport, now, queue, Kind::Route);
         let endpoint = Arc::new(endpoint);
         let link = cluster.open(&endpoint, Arc::clone(&byte_queue) as Arc<_>, dial.as_ref());
-        shared.register_local(&endpoint);
         let accounts = Accounts::new(Arc::clone(&shared), Arc::clone(&endpoint), seed);
-        let mut session = Self {
+        Self {
             limits: RouteLimits {
                 max_control_line_bytes: FIRST_LINE_BYTES,
                 ..RouteLimits::default()
@@ -157,13 +169,18 @@ impl RouteSession {
             trace: None,
             has_departed: false,
             closing: None,
-        };
-        // Again: a change made before the session was registered did not reach its mailbox.
-        session.follow_options(now);
-        if handshake == HandshakeOrder::None {
-            session.begin(now, scratch);
         }
-        session
+    }
+
+    /// Registers the session, and begins unless a handshake comes first.
+    fn enter(&mut self, handshake: HandshakeOrder, now: Instant, scratch: &mut Scratch) {
+        scratch.start(now);
+        self.shared.register_local(&self.endpoint);
+        // Again: a change made before the session was registered did not reach its mailbox.
+        self.follow_options(now);
+        if handshake == HandshakeOrder::None {
+            self.begin(now, scratch);
+        }
     }
 
     /// Returns the number of the connection, `rid`.

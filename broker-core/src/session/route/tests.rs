@@ -1,13 +1,15 @@
 //! A session whose updates come one by one.
 
 use std::io::{self, IoSlice, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_executor::block_on;
 
 use super::*;
-use crate::auth::{Grant, NoAuth};
-use crate::cluster::{ClusterOptions, RoutePermissions, SubjectPermission};
+use crate::auth::{Grant, NoAuth, Permissions, Subscribe};
+use crate::cluster::{
+    ClusterOptions, RouteAddress, RouteDial, RouteDialer, RoutePermissions, SubjectPermission,
+};
 use crate::interest::Matches;
 use crate::options::Options;
 use crate::session::Session as _;
@@ -30,16 +32,27 @@ impl WriteHandle for Sink {
 const GREETING: &str = "CONNECT {\"name\":\"B\",\"cluster\":\"C\"}\r\n\
     INFO {\"server_id\":\"B\",\"server_name\":\"b\",\"cluster\":\"C\",\"host\":\"b\",\"port\":6222}\r\n";
 
-/// Accepts a connection.
-fn open(own: ClusterOptions) -> (Arc<Shared>, RouteSession, Sink) {
+fn server(own: ClusterOptions) -> (Arc<Shared>, Arc<Cluster>) {
     let options = Options { cluster: Some(own), ..Options::default() };
     let clock = Arc::new((Instant::now, SystemTime::now));
     let shared = Arc::new(Shared::new(options, clock, Box::new(NoAuth)));
-    let (broker, cluster) = (Arc::clone(&shared), Arc::clone(shared.cluster.as_ref().unwrap()));
-    let (arrival, sink) = (RouteArrival::accepted(None), Sink::default());
-    let (handle, now) = (Box::new(sink.clone()), Instant::now());
-    let session = RouteSession::open(broker, cluster, arrival, handle, now, &mut Scratch::new());
+    let cluster = Arc::clone(shared.cluster.as_ref().unwrap());
+    (shared, cluster)
+}
+
+/// Accepts a connection.
+fn open(own: ClusterOptions) -> (Arc<Shared>, RouteSession, Sink) {
+    let sink = Sink::default();
+    let (shared, session) = open_to(own, Box::new(sink.clone()));
     (shared, session, sink)
+}
+
+fn open_to(own: ClusterOptions, handle: Box<dyn WriteHandle>) -> (Arc<Shared>, RouteSession) {
+    let (shared, cluster) = server(own);
+    let (broker, arrival, now) =
+        (Arc::clone(&shared), RouteArrival::accepted(None), Instant::now());
+    let session = RouteSession::open(broker, cluster, arrival, handle, now, &mut Scratch::new());
+    (shared, session)
 }
 
 fn receive(session: &mut RouteSession, text: &str) {
@@ -147,4 +160,67 @@ fn no_interest_is_taken_by_old_permissions_while_a_reload_is_under_way() {
     session.endpoint.control.leave(None, |control| control.options = true);
     session.handle_update(now, &mut Scratch::new());
     assert_eq!(["secret.1", "secret.2", "open"].map(has), [false, false, true]);
+}
+
+/// Denies other servers to send interest in `secret.*`.
+fn denying() -> Option<RoutePermissions> {
+    let deny = SubjectPermission { deny: vec!["secret.*".into()], ..SubjectPermission::default() };
+    Some(RoutePermissions { import: None, export: Some(deny) })
+}
+
+fn change(shared: &Shared, change: impl FnOnce(&mut ClusterOptions)) {
+    shared.apply(|options, _| change(options.cluster.as_mut().unwrap()));
+}
+
+/// A reload finds the sessions that are registered.
+#[test]
+fn a_session_that_is_made_during_a_reload_has_the_new_options() {
+    let own = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
+    let (shared, cluster) = server(own);
+    let (arrival, now) = (RouteArrival::accepted(None), Instant::now());
+    let (broker, handle) = (Arc::clone(&shared), Box::new(Sink::default()));
+    let mut session = RouteSession::make(broker, cluster, arrival, handle, now);
+    let slow = session.deadline();
+    change(&shared, |own| {
+        own.permissions = denying();
+        own.ping_interval = Some(Duration::from_millis(1));
+    });
+    assert!(!session.has_update(), "it is not registered");
+    session.enter(HandshakeOrder::BeforeInfo, now, &mut Scratch::new());
+    assert!(session.deadline() < slow);
+    let permissions = session.endpoint.permissions.load();
+    let secret = crate::subject::SubjectFilter::parse(b"secret.1").unwrap();
+    let is_denied = |it: &Permissions| it.may_subscribe(&secret, None) == Subscribe::Deny;
+    assert!(permissions.as_deref().is_some_and(is_denied));
+}
+
+/// Registers an endpoint at the first order to dial.
+struct Registering {
+    shared: Arc<Shared>,
+    endpoint: Arc<Endpoint>,
+}
+
+impl RouteDialer for Registering {
+    fn dial(&self, _: RouteDial) {
+        self.shared.register_local(&self.endpoint);
+    }
+}
+
+/// It may have read the options of before.
+#[test]
+fn a_session_that_is_registered_while_the_cluster_changes_is_told_of_the_change() {
+    let own = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
+    let (shared, cluster) = server(own);
+    let (arrival, now) = (RouteArrival::accepted(None), Instant::now());
+    let (broker, handle) = (Arc::clone(&shared), Box::new(Sink::default()));
+    let session = RouteSession::make(broker, Arc::clone(&cluster), arrival, handle, now);
+    let endpoint = Arc::clone(&session.endpoint);
+    let dialer = Registering { shared: Arc::clone(&shared), endpoint };
+    cluster.start(Box::new(dialer), &*shared);
+    assert!(shared.endpoint(session.id()).is_none(), "there is no server to dial yet");
+    change(&shared, |own| {
+        own.routes = vec![RouteAddress { host: "b".into(), port: 6222, credentials: None }];
+    });
+    assert!(shared.endpoint(session.id()).is_some());
+    assert!(session.has_update());
 }
