@@ -359,9 +359,10 @@ impl RouteLink {
         (changes != self.written.load(Ordering::Acquire)).then_some(changes)
     }
 
-    /// Writes these changes. Other threads write them too until they are written.
+    /// Writes these changes. Other threads write them too until they are written; one that is writing is waited for: it may be
+    /// writing what was appended before them.
     pub(super) fn write(&self, changes: u64, scratch: &mut Scratch) {
-        self.endpoint.destination.flush(scratch);
+        self.endpoint.destination.flush_whole(scratch);
         self.written.fetch_max(changes, Ordering::AcqRel);
     }
 }

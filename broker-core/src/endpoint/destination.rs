@@ -155,6 +155,12 @@ pub(crate) trait Destination: Send + Sync {
     /// Sends pending bytes, as far as possible without waiting.
     fn flush(&self, scratch: &mut Scratch);
 
+    /// As [`Self::flush`]; a write of another thread is waited for. When it returns, everything that was pending before has
+    /// been sent, or is not taken now.
+    fn flush_whole(&self, scratch: &mut Scratch) {
+        self.flush(scratch);
+    }
+
     /// Calls the handler with its pending messages. Called at the end of a call into the core, when no lock is held
     /// and no delivery is in progress.
     fn run_handler(&self, _scratch: &mut Scratch) {}

@@ -14,6 +14,10 @@ use crate::trace::Trace;
 /// It cannot be implemented outside of this crate: an encoder belongs to the session that reads the same
 /// protocol.
 pub trait Encoder: Send + Sync + 'static {
+    /// Threads wait for the writes of others: see `Destination::flush_whole`.
+    #[doc(hidden)]
+    const IS_WAITED_FOR: bool = false;
+
     /// Appends a delivery, message by message. Returns the bytes of the message bodies, or `None`, having
     /// written nothing, if the protocol has no deliveries to such a target.
     #[doc(hidden)]

@@ -82,6 +82,9 @@ pub struct ByteQueue<E: Encoder = ClientEncoder> {
     /// The number of pending bytes from which the queue is checked for being crowded.
     long_bytes: usize,
     wait: WriteWait,
+    /// Held during a write, if threads wait for writes of others. A writer takes it with the state locked and `is_writing` not
+    /// set, and sets that until it gives it back, so that it is never contended; one that waits for it locks nothing else.
+    writing: Mutex<()>,
     /// Totals of all byte queues of the broker.
     queues: Arc<Queues>,
 }
@@ -158,6 +161,7 @@ impl<E: Encoder> ByteQueue<E> {
             max_pending_bytes,
             long_bytes: crowd::levels(max_pending_bytes).0,
             wait: wait.into(),
+            writing: Mutex::default(),
             queues,
         }
     }
@@ -245,6 +249,7 @@ impl<E: Encoder> ByteQueue<E> {
             }
             state.is_writing = true;
             let mut pieces = Pieces::take(&mut state);
+            let writing = E::IS_WAITED_FOR.then(|| self.writing.lock());
             drop(state);
             let written = match &*self.write_handle.load() {
                 Some(write_handle) => pieces.write(&***write_handle, scratch, &self.queues.memory),
@@ -252,6 +257,7 @@ impl<E: Encoder> ByteQueue<E> {
             };
             state = self.state.lock();
             state.is_writing = false;
+            drop(writing);
             pieces.put_back(&mut state, scratch, &self.queues.memory);
             let before = state.blocked;
             let result = state.wrote(written, now);
@@ -521,6 +527,19 @@ impl<E: Encoder> Destination for ByteQueue<E> {
         let (_, must_wake) = self.drain_and_tell(now, false, None, scratch);
         if must_wake {
             self.wake();
+        }
+    }
+
+    fn flush_whole(&self, scratch: &mut Scratch) {
+        let end = self.state.lock().in_bytes;
+        loop {
+            self.flush(scratch);
+            let state = self.state.lock();
+            if !state.is_writing || state.is_held || state.out_bytes >= end {
+                return;
+            }
+            drop(state);
+            drop(self.writing.lock());
         }
     }
 

@@ -52,6 +52,8 @@ impl RouteEncoder {
 }
 
 impl Encoder for RouteEncoder {
+    const IS_WAITED_FOR: bool = true;
+
     #[inline(always)]
     fn encode(&self, delivery: &Delivery<'_>, out: &mut BlockWriter<'_>) -> Option<usize> {
         let head = self.head(delivery)?;

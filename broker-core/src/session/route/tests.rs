@@ -1,6 +1,7 @@
 //! A session whose updates come one by one.
 
 use std::io::{self, IoSlice, Write};
+use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
 use futures_executor::block_on;
@@ -14,7 +15,7 @@ use crate::interest::Matches;
 use crate::options::Options;
 use crate::session::Session as _;
 use crate::session::local::Client;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// A link that takes everything.
 #[derive(Clone, Default)]
@@ -223,4 +224,62 @@ fn a_session_that_is_registered_while_the_cluster_changes_is_told_of_the_change(
     });
     assert!(shared.endpoint(session.id()).is_some());
     assert!(session.has_update());
+}
+
+/// A link whose first write behind `begin` takes until the test lets it go on.
+struct Slow {
+    sink: Sink,
+    /// Set by the test, when the greeting is through.
+    begin: Arc<AtomicBool>,
+    has_begun: mpsc::Sender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl WriteHandle for Slow {
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.begin.swap(false, Ordering::SeqCst) {
+            self.has_begun.send(()).unwrap();
+            self.go_on.lock().recv().unwrap();
+        }
+        self.sink.try_write(pieces)
+    }
+
+    fn wake(&self) {}
+}
+
+/// The client has its PONG when they are: it may end its subscription at another server.
+#[test]
+fn changes_of_interest_are_written_when_another_thread_writes_what_was_before_them() {
+    let (begin, sink) = (Arc::new(AtomicBool::new(false)), Sink::default());
+    let (has_begun, begun) = mpsc::channel();
+    let (lets_go_on, go_on) = mpsc::channel();
+    let slow =
+        Slow { sink: sink.clone(), begin: Arc::clone(&begin), has_begun, go_on: Mutex::new(go_on) };
+    let own = ClusterOptions { name: Some("C".into()), ..ClusterOptions::default() };
+    let (shared, mut session) = open_to(own, Box::new(slow));
+    receive(&mut session, &format!("{GREETING}RS+ $G to.b\r\n"));
+    while session.has_chores() {
+        session.do_chores(Instant::now(), &mut Scratch::new());
+    }
+    let client = Client::new(Arc::clone(&shared), Grant::anonymous());
+    let sent = || String::from_utf8(sink.0.lock().clone()).unwrap();
+    std::thread::scope(|threads| {
+        begin.store(true, Ordering::SeqCst);
+        threads.spawn(|| block_on(client.publish("to.b", "x".into())).unwrap());
+        begun.recv().unwrap();
+        let _subscriber = block_on(client.subscribe("work")).unwrap();
+        let (tell, told) = mpsc::channel();
+        let cluster = shared.cluster.as_ref().unwrap();
+        threads.spawn(move || {
+            let mut scratch = Scratch::new();
+            scratch.start(Instant::now());
+            cluster.write_changed(&mut scratch);
+            tell.send(()).unwrap();
+        });
+        let early = told.recv_timeout(Duration::from_millis(100));
+        lets_go_on.send(()).unwrap();
+        assert_eq!(early, Err(mpsc::RecvTimeoutError::Timeout), "the other thread still writes");
+        told.recv().unwrap();
+        assert!(sent().contains("RS+ $G work"), "{}", sent());
+    });
 }
