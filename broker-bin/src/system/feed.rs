@@ -32,7 +32,12 @@ enum Queued {
     Connected(Arc<str>, Box<Connection>),
     Disconnected(Arc<str>, Box<Connection>, CloseReason, SystemTime),
     AuthFailed(Arc<str>, Box<Connection>, CloseReason, SystemTime),
-    Connections { account: Arc<str>, connections: usize },
+    Connections {
+        account: Arc<str>,
+        connections: usize,
+    },
+    /// Events have been dropped.
+    Lost,
 }
 
 /// Takes events without waiting.
@@ -59,9 +64,15 @@ impl Feed {
         if let Err(dropped) = self.queue.try_send(event) {
             self.sender.observer().system_counters().note_event_dropped();
             if let Queued::Connections { account, .. } = dropped.into_inner() {
-                self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(account);
+                self.note_lost(account);
             }
         }
+    }
+
+    fn note_lost(&self, account: Arc<str>) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(account);
+        // The queue may be empty again. If it is full, the next batch follows.
+        let _ = self.queue.try_send(Queued::Lost);
     }
 
     fn are_connections_wanted(&self, account: &str) -> bool {
@@ -204,6 +215,7 @@ fn publish(sender: &Sender, event: Queued, accounts: &[Account]) {
                 sender.account_connections(&connections_subjects(&account), known, connections);
             }
         }
+        Queued::Lost => {}
     }
 }
 
@@ -242,6 +254,22 @@ mod tests {
         change(&feed, "A", 2);
         change(&feed, "$G", 2);
         assert_eq!(events.waiting.len(), 1, "not for the global account");
+    }
+
+    /// Between a drop and its note.
+    #[tokio::test]
+    async fn a_number_that_was_dropped_is_published_though_the_queue_is_empty_again() {
+        let (server, feed, events) = feed().await;
+        let client = system_client(&server);
+        let mut subscriber = client.subscribe("$SYS.SERVER.ACCOUNT.B.CONNS").await.unwrap();
+        drop(server.broker().client_as(Grant::anonymous().with_account("B")));
+        feed.note_lost("B".into());
+        let running = tokio::spawn(events.run());
+        let message = tokio::time::timeout(Duration::from_secs(20), subscriber.next()).await;
+        let event: serde_json::Value =
+            serde_json::from_slice(&message.unwrap().unwrap().payload).unwrap();
+        assert_eq!((event["acc"].as_str(), event["conns"].as_u64()), (Some("B"), Some(0)));
+        running.abort();
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -21,15 +21,10 @@ const ASKED_ACCOUNTS: usize = 1024;
 /// A report of another server, or an event here.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// The numbers of an account's members.
-    Members(Vec<u8>),
     /// The response time of a service that a client of another server offers.
     Latency(Vec<u8>),
-    /// Statistics, which are of no interest beyond that the server is there.
+    /// Statistics or numbers of members, which show that the server is there.
     Alive(String),
-    /// The server ends, or is in lame duck mode.
-    // NATS 2.14: events.go remoteServerShutdown.
-    Ended(String),
     /// A first client has entered an account here.
     FirstMember(Arc<str>),
 }
@@ -40,22 +35,6 @@ pub(super) struct Answer {
     pub(super) number: u64,
     pub(super) headers: Vec<u8>,
     pub(super) payload: Vec<u8>,
-}
-
-// NATS 2.14: events.go AccountNumConns.
-#[derive(Debug, Deserialize)]
-struct Members {
-    server: Server,
-    acc: String,
-    #[serde(default)]
-    conns: usize,
-    #[serde(default)]
-    leafnodes: usize,
-}
-
-#[derive(Debug, Deserialize)]
-struct Server {
-    id: String,
 }
 
 // NATS 2.14: events.go accNumConnsReq.
@@ -101,16 +80,11 @@ impl Reports {
         let broker = self.sender.observer().broker();
         match report {
             Report::Alive(id) => self.note(&id),
-            Report::Members(payload) => self.count(&payload),
             // NATS 2.14: events.go remoteLatencyUpdate.
             Report::Latency(payload) => {
                 if let Err(error) = broker.take_remote_latency(&payload) {
                     tracing::error!("Error unmarshalling remote latency measurement: {error}");
                 }
-            }
-            Report::Ended(id) => {
-                self.sender.known().forget(&id);
-                broker.forget_remote_server(&id);
             }
             Report::FirstMember(account) => self.ask_for_members(&account),
         }
@@ -125,22 +99,6 @@ impl Reports {
             let accounts = self.sender.observer().broker().accounts();
             let used = accounts.iter().filter(|account| account.connections > 0);
             used.take(ASKED_ACCOUNTS).for_each(|account| self.ask_for_members(&account.name));
-        }
-    }
-
-    // NATS 2.14: events.go remoteConnsUpdate.
-    fn count(&self, payload: &[u8]) {
-        let Members { server, acc, conns, leafnodes } = match serde_json::from_slice(payload) {
-            Ok(members) => members,
-            Err(error) => {
-                let what = "Error unmarshalling account connection event message";
-                return tracing::error!("{what}: {error}");
-            }
-        };
-        if server.id != self.sender.server_id() {
-            self.note(&server.id);
-            let broker = self.sender.observer().broker();
-            broker.set_remote_members(&acc, &server.id, conns, leafnodes);
         }
     }
 
