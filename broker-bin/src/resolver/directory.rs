@@ -175,3 +175,6 @@ impl AccountResolver for Directory {
         runtime.spawn(async move { found(finding.await) });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,10 +218,11 @@ impl Store {
     ///
     /// [`io::Error`] if it cannot be read; nothing has changed then.
     pub(crate) fn reload(&self, now: SystemTime) -> io::Result<Vec<String>> {
+        // Locked before the directory is read: a JWT that is stored in between would be taken out of the index.
+        let mut index = self.index();
         let mut files = Vec::new();
         find(&self.options.dir, DEPTH, &mut files)?;
         sort_by(&mut files, Ord::cmp);
-        let mut index = self.index();
         let before = std::mem::take(&mut *index);
         let mut changed = Vec::new();
         for (key, path) in files {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::sync::mpsc;
 
 use broker_core::auth::jwt::{AccountClaims, Claims, encode};
 use broker_core::auth::nkey::KeyPair;
@@ -208,4 +209,27 @@ fn a_file_too_large_for_a_jwt_is_not_read() {
     fs::write(store.dir().join(format!("{}.jwt", key(1))), &large).unwrap();
     assert!(!has(&store, 1));
     assert!(matches!(store.save(&key(1), "", at(0)), Err(StoreError::Jwt)));
+}
+
+/// Its entry would be missing until the next reload: for the limit, for its end, and for other servers.
+#[test]
+fn a_jwt_that_is_stored_while_the_directory_is_being_read_is_in_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(&dir));
+    std::thread::scope(|threads| {
+        let mut index = store.index();
+        let (tell, told) = mpsc::channel();
+        let reloading = &store;
+        threads.spawn(move || {
+            reloading.reload(at(0)).unwrap();
+            tell.send(()).unwrap();
+        });
+        // Time to read the directory, if it is not waiting for the index.
+        assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "the index is locked");
+        let path = store.path(&key(1)).unwrap();
+        store.write(&mut index, &key(1), path, &jwt(1, 0, 0), at(0)).unwrap();
+        drop(index);
+        told.recv().unwrap();
+    });
+    assert_eq!(store.keys(at(0)), [key(1)]);
 }
