@@ -150,3 +150,78 @@ impl Plan {
         changes.iter().position(is_limit).unwrap_or(changes.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use broker_core::auth::{Credentials, Grant};
+
+    use super::*;
+    use crate::options::{BUILT_LISTS, Request, load_checked};
+
+    const NAMES: [&str; 2] = ["same", "changed"];
+
+    fn config(password: &str) -> String {
+        let user = |name: &str, password: &str| {
+            format!("{{ user: {name}, password: {password}, permissions: {{ publish: {name} }} }}")
+        };
+        format!(
+            "authorization {{ users: [ {}, {} ] }}",
+            user("same", "s"),
+            user("changed", password)
+        )
+    }
+
+    fn grants(deciders: &Deciders, password: &str) -> [Grant; 2] {
+        let authenticator = deciders.all.clone().authenticator();
+        [("same", "s"), ("changed", password)].map(|(name, password)| {
+            let mut credentials = Credentials::default();
+            (credentials.user, credentials.password) = (name.into(), password.into());
+            authenticator.authenticate(&credentials).resolve().unwrap()
+        })
+    }
+
+    /// With tens of thousands of users they take most of the time of a reload.
+    #[test]
+    fn a_reload_builds_the_access_rules_once_and_keeps_unchanged_permissions() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("natsd.conf");
+        let request = Request { file: Some(file.clone()), ..Request::default() };
+        let load = |password: &str| {
+            std::fs::write(&file, config(password)).unwrap();
+            let (loaded, deciders) = load_checked(&request).unwrap();
+            (loaded.options, deciders)
+        };
+        let (old, before) = load("one");
+        BUILT_LISTS.set(0);
+        let checked = load("two");
+        assert_eq!(BUILT_LISTS.get(), 1, "by the check");
+        let plan = Plan::make(&old, checked, &before, None).unwrap();
+        assert_eq!(BUILT_LISTS.get(), 1, "the plan takes those");
+        assert!(plan.authenticators().is_some());
+        let (was, now) = (grants(&before, "one"), grants(&plan.deciders.unwrap(), "two"));
+        for ((was, now), name) in was.iter().zip(&now).zip(NAMES) {
+            let (was, now) = (was.permissions.as_ref().unwrap(), now.permissions.as_ref().unwrap());
+            assert!(Arc::ptr_eq(was, now), "{name}");
+        }
+        Plan::repeat(&old, &before).unwrap();
+        assert_eq!(BUILT_LISTS.get(), 1, "unchanged files need none");
+    }
+
+    /// A plan that built them itself would not take these, which are of no options.
+    #[test]
+    fn a_plan_takes_the_access_rules_of_the_check() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("natsd.conf");
+        let request = Request { file: Some(file.clone()), ..Request::default() };
+        let load = |password: &str| {
+            std::fs::write(&file, config(password)).unwrap();
+            let (loaded, deciders) = load_checked(&request).unwrap();
+            (loaded.options, deciders)
+        };
+        let ((old, before), (new, _), (_, other)) = (load("one"), load("two"), load("three"));
+        let plan = Plan::make(&old, (new, other), &before, None).unwrap();
+        grants(&plan.deciders.unwrap(), "three");
+    }
+}

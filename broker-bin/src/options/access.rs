@@ -19,6 +19,12 @@ use crate::config::path::Path;
 // NATS 2.14: const.go.
 pub(super) const SYSTEM_ACCOUNT: &str = "$SYS";
 
+#[cfg(test)]
+thread_local! {
+    /// The number of lists of users that this thread has built.
+    pub(crate) static BUILT_LISTS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The access rule of a listener.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -240,6 +246,8 @@ impl Options {
         default: Option<&Permissions>,
         no_auth_user: Option<&str>,
     ) -> Result<Users, OptionsError> {
+        #[cfg(test)]
+        BUILT_LISTS.set(BUILT_LISTS.get() + 1);
         let mut built = BuiltUsers::default();
         let listed = self.authorization.users.as_deref().unwrap_or_default();
         let block = Path::Text("authorization");

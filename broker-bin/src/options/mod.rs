@@ -59,6 +59,8 @@ use crate::config::kind::{Bare, Format, Kind, MANY};
 use crate::config::table::Group;
 
 pub use access::Access;
+#[cfg(test)]
+pub(crate) use access::BUILT_LISTS;
 pub(crate) use access::Deciders;
 pub use accounts::{
     Account, AccountLimits, Export, Import, Imported, Latency, MapDestination, MessageTrace,
