@@ -7,7 +7,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -31,7 +33,15 @@ struct Lone {
 
 impl Lone {
     fn start(builder: ServerBuilder) -> Self {
+        Self::start_with(builder, |_| ())
+    }
+
+    fn start_with(
+        builder: ServerBuilder,
+        configure: impl FnOnce(&mut tokio::runtime::Builder),
+    ) -> Self {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        configure(&mut runtime);
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
         let mut websocket = WebsocketOptions::default();
         websocket.compression = true;
@@ -192,4 +202,32 @@ fn a_connection_that_blocks_its_thread_is_detected_and_named() {
     };
     assert!(matches!(&*over, [stall] if stall.is_over), "{over:?}");
     assert_eq!((status.stalled_workers(), status.worker_stalls()), (0, 1));
+}
+
+/// Sends messages as fast as the server reads them, until the test is over.
+fn flood(mut client: TcpStream, is_over: &AtomicBool) {
+    let message = [&b"PUB x 256\r\n"[..], &[b'x'; 256], b"\r\n"].concat();
+    let many = message.repeat(4_000);
+    while !is_over.load(Ordering::Relaxed) && client.write_all(&many).is_ok() {}
+}
+
+/// Here tokio never looks by itself, as long as there is input.
+#[test]
+fn clients_that_flood_do_not_keep_the_thread_from_looking_for_input_of_others() {
+    let lone = Lone::start_with(Server::builder(), |runtime| {
+        runtime.event_interval(1 << 30);
+    });
+    let mut client = new_client(&lone.server);
+    let flooders = [(); 3].map(|()| new_client(&lone.server));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for flooder in flooders {
+            threads.spawn(|| flood(flooder, &is_over));
+        }
+        let served = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            (0..20).for_each(|_| is_served(&mut client));
+        }));
+        is_over.store(true, Ordering::Relaxed);
+        assert!(served.is_ok());
+    });
 }

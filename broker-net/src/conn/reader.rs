@@ -21,8 +21,8 @@ const KEPT_CAPACITY_BYTES: usize = 4 << 10;
 
 /// The outcome of a read.
 pub(super) enum Read {
-    /// Some bytes, and no more are available.
-    Some,
+    /// So many bytes, and no more are available.
+    Some(usize),
     /// Enough bytes to fill the buffer: more are available. Deliveries have not been flushed.
     Full,
     End,
@@ -85,20 +85,20 @@ impl Reader {
         if std::mem::take(&mut self.must_look) {
             if let Some(large) = self.large.take() {
                 self.receive_large(&large.data.freeze(), session);
-                return Poll::Ready(Read::Some);
+                return Poll::Ready(Read::Some(0));
             }
             let kept = std::mem::take(&mut self.kept);
             with_buffers(|buffers| {
                 let received = session.receive(clock::now(), &kept, None, &mut buffers.scratch);
                 self.keep(&kept, received);
             });
-            return Poll::Ready(Read::Some);
+            return Poll::Ready(Read::Some(0));
         }
         let read = || self.read(socket, session);
         Poll::Ready(match ready!(poll_io(cx, |cx| socket.poll_read_ready(cx), read)) {
             Ok(0) => Read::End,
             Ok(_) if std::mem::take(&mut self.is_full) => Read::Full,
-            Ok(_) => Read::Some,
+            Ok(len) => Read::Some(len),
             Err(error) => {
                 let inner = error.get_ref();
                 if let Some(broken) = inner.and_then(|inner| inner.downcast_ref::<Broken>()) {

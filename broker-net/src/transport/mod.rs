@@ -14,7 +14,7 @@ mod unix;
 pub(crate) use attempts::ATTEMPTS;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use attempts::false_readiness;
-pub(crate) use attempts::{poll_io, yield_turn};
+pub(crate) use attempts::{poll_io, yield_long_turn, yield_turn};
 pub(crate) use buffers::{Buffers, READ_BYTES, with_buffers};
 #[cfg(feature = "compression")]
 pub(crate) use compressed::compressible;
