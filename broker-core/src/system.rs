@@ -48,6 +48,8 @@ pub enum SystemEvent<'a> {
         of: Party<'a>,
         /// The reason of the close.
         reason: CloseReason,
+        /// The service that has denied it, if one was asked.
+        denial: Option<&'a Denial>,
     },
     /// A client has entered or left an account.
     AccountChanged {
@@ -58,6 +60,16 @@ pub enum SystemEvent<'a> {
         /// The number of its leaf nodes now.
         leaf_nodes: usize,
     },
+}
+
+/// The denial of a client by a service that was asked about it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Denial {
+    /// The account of the service.
+    pub account: Arc<str>,
+    /// The reason; `None` if the service has not answered.
+    pub reason: Option<String>,
 }
 
 /// A connection in an event.

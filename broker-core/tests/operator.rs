@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::auth::jwt::{
-    Account, AccountClaims, Activation, Claims, Export, ExportType, Import, TimeRange, UserClaims,
-    UserScope, encode,
+    Account, AccountClaims, Activation, Claims, Export, ExportType, Import, MessageTrace,
+    TimeRange, UserClaims, UserScope, encode,
 };
 use broker_core::auth::nkey::{KeyKind, KeyPair};
 use broker_core::operator::{
@@ -445,6 +445,68 @@ fn claims_that_change_during_a_look_up_are_not_replaced_by_older_ones() {
     late.accounts.remove(&key);
     mode.refresh();
     assert_eq!((late.arrive(), name()), (1, None));
+}
+
+/// The server serves its system account without claims once it knows that there are none. A client that connects meanwhile
+/// gets the same account.
+#[test]
+fn a_client_that_waits_for_an_account_gets_the_one_that_is_served_without_claims() {
+    let late = Late::default();
+    let trust = Trust::keys([operator().public()]);
+    let mode = OperatorMode::builder(trust, late.clone()).build();
+    let mut server = Trusting::of(mode.clone(), late.accounts.clone());
+    let (key, trusted) = (account(2).public(), operator().public().to_string());
+    mode.load_account(&key.to_string(), {
+        let mode = mode.clone();
+        move |is_loaded| {
+            assert!(!is_loaded);
+            mode.load_account(&key.to_string(), |is_loaded| assert!(is_loaded, "asks meanwhile"));
+            mode.serve_without_claims(key, &trusted);
+        }
+    });
+    let mut party = server.connect(&signed(&account(2), |_| ()), &user(9));
+    assert_eq!(party.read(), "");
+    assert_eq!(late.arrive(), 1);
+    server.world.settle(&mut party);
+    server.world.send(&mut party, "PING\r\n");
+    let read = party.read();
+    assert!(read.contains("PONG\r\n") && party.closing().is_none(), "{read}");
+    let is_asked_again = (late.arrive(), late.arrive());
+    assert_eq!(is_asked_again, (1, 0), "once, for the one that asked meanwhile");
+}
+
+#[test]
+fn claims_name_the_destination_of_traces() {
+    let mut server = Trusting::new();
+    server.store(&account(2), |_| ());
+    let token = signed(&account(2), |_| ());
+    let mut party = server.connect_with(&token, &user(9), "\"headers\":true,");
+    server.world.send(&mut party, "SUB traces 1\r\n");
+    party.read();
+    let marked =
+        "NATS/1.0\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
+    let publish = format!("HPUB x {0} {0}\r\n{marked}\r\nPING\r\n", marked.len());
+    let mut is_traced = |trace: Option<MessageTrace>| {
+        server.store(&account(2), |claims| claims.nats.trace = trace);
+        server.world.settle(&mut party);
+        server.world.send(&mut party, &*publish);
+        told(&party).contains("MSG traces 1")
+    };
+    let to = |destination: &str, sampling| {
+        Some(MessageTrace { destination: destination.into(), sampling })
+    };
+    assert!(!is_traced(None));
+    assert!(is_traced(to("traces", 0)), "0 stands for all");
+    assert!(is_traced(to("traces", 100)));
+    assert!(!is_traced(None));
+    let sampled = account_config(&with_trace(to("traces", 42)), |_| false);
+    assert_eq!(sampled.trace_destination.map(|to| to.sampling), Some(42));
+}
+
+fn with_trace(trace: Option<MessageTrace>) -> AccountClaims {
+    let mut claims: AccountClaims = Claims::new(account(2).public());
+    claims.nats.trace = trace;
+    claims
 }
 
 /// It may be loaded again from then on, and has what it is configured with then.

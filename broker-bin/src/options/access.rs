@@ -11,7 +11,7 @@ use super::Operators;
 use super::callout::Delegation;
 use super::{
     AllowResponses, Authorization, Options, OptionsError, Permissions, SimpleAuthorization,
-    SubjectLists, User, WebsocketError,
+    SubjectLists, Tls, User, WebsocketError,
 };
 use crate::config::path::Path;
 
@@ -275,14 +275,37 @@ impl Options {
             }
             builder = builder.user(auth::User::new(name.as_str(), "")).no_auth_user(name);
         }
-        // NATS 2.14: opts.go canTLSMap.
-        if self.tls.as_ref().is_some_and(|tls| tls.verify_and_map) {
-            builder = builder.certificates_only(ConnectionKind::Standard);
-        }
-        if self.websocket.maps_certificates() {
-            builder = builder.certificates_only(ConnectionKind::Websocket);
+        for kind in self.kinds_known_by_certificate() {
+            builder = builder.certificates_only(kind);
         }
         Ok(builder.build()?)
+    }
+
+    /// Returns the kinds of connections whose users are found by their certificates: a user without a password who may
+    /// come by one of them cannot log in by name. Listeners that natsd does not have yet count too: a file that was
+    /// written for them would otherwise admit everyone who knows the name.
+    // NATS 2.14: auth.go canTLSMap.
+    fn kinds_known_by_certificate(&self) -> Vec<ConnectionKind> {
+        let maps = |tls: Option<&Tls>| tls.is_some_and(|tls| tls.verify_and_map);
+        let (mqtt, leafs) = (&self.mqtt, &self.leafnodes);
+        let own = &leafs.authorization;
+        let has_leaf_users = own.user.is_some() || own.nkey.is_some() || !own.users.is_empty();
+        let by_mqtt = mqtt.port != 0 && maps(mqtt.tls.as_ref());
+        let by_leafs = leafs.port != 0 && maps(leafs.tls.as_ref()) && !has_leaf_users;
+        let websocket = &self.websocket;
+        let over_websocket = websocket.is_on()
+            && websocket.tls.as_ref().is_some_and(|tls| tls.verify || tls.verify_and_map);
+        [
+            (ConnectionKind::Standard, maps(self.tls.as_ref())),
+            (ConnectionKind::Websocket, websocket.maps_certificates()),
+            (ConnectionKind::Mqtt, by_mqtt),
+            (ConnectionKind::MqttWs, by_mqtt && over_websocket),
+            (ConnectionKind::Leafnode, by_leafs),
+            (ConnectionKind::LeafnodeWs, by_leafs && over_websocket),
+        ]
+        .into_iter()
+        .filter_map(|(kind, is_mapped)| is_mapped.then_some(kind))
+        .collect()
     }
 
     /// Returns the name of the account that receives the server's own events.
@@ -468,7 +491,7 @@ mod tests {
     use broker_core::auth::Credentials;
 
     use super::*;
-    use crate::options::Account;
+    use crate::options::{Account, Leafnodes, Mqtt, Websocket};
 
     fn refusal(authorization: Authorization) -> String {
         let options = Options { authorization, ..Options::default() };
@@ -484,6 +507,46 @@ mod tests {
         credentials.user = name.into();
         credentials.password = password.into();
         options.access().unwrap().authenticator().authenticate(&credentials).resolve().ok()
+    }
+
+    /// A file that was written for a listener that natsd does not have must not admit more than nats-server would.
+    #[test]
+    fn a_name_alone_admits_nobody_whom_a_listener_knows_by_certificate() {
+        let mapped = || Some(Tls { verify: true, verify_and_map: true, ..Tls::default() });
+        let unmapped = || Some(Tls { verify: true, ..Tls::default() });
+        let websocket = Websocket { port: 1, tls: unmapped(), ..Websocket::default() };
+        let over_websocket = Options { websocket, ..Options::default() };
+        let mqtt = |port, tls| Options {
+            mqtt: Mqtt { port, tls, ..Mqtt::default() },
+            ..over_websocket.clone()
+        };
+        let leafs = |change: fn(&mut Leafnodes)| {
+            let mut leafnodes = Leafnodes { port: 1, tls: mapped(), ..Leafnodes::default() };
+            change(&mut leafnodes);
+            Options { leafnodes, ..Options::default() }
+        };
+        let all: Vec<String> = Vec::new();
+        let only = |kind: &str| vec![kind.to_owned()];
+        for (options, kinds, is_in) in [
+            (Options::default(), all.clone(), true),
+            (Options { tls: mapped(), ..Options::default() }, all.clone(), false),
+            (mqtt(1, mapped()), all.clone(), false),
+            (mqtt(1, mapped()), only("STANDARD"), true),
+            (mqtt(0, mapped()), all.clone(), true),
+            (mqtt(1, unmapped()), all.clone(), true),
+            (leafs(|_| ()), all.clone(), false),
+            (leafs(|_| ()), only("STANDARD"), true),
+            (leafs(|one| one.port = 0), all.clone(), true),
+            (leafs(|one| one.authorization.user = Some("l".into())), all, true),
+        ] {
+            let mut one = User { user: Some("a".into()), ..User::default() };
+            one.allowed_connection_types.clone_from(&kinds);
+            let authorization = Authorization { users: Some(vec![one]), ..Default::default() };
+            let options = Options { authorization, ..options };
+            assert_eq!(log_in(&options, "a", "").is_some(), is_in, "{kinds:?} {options:?}");
+        }
+        let kinds = mqtt(1, mapped()).kinds_known_by_certificate();
+        assert_eq!(kinds, [ConnectionKind::Mqtt, ConnectionKind::MqttWs]);
     }
 
     #[test]

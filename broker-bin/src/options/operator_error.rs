@@ -31,6 +31,11 @@ pub enum OperatorError {
     /// The system account is not that of the operator.
     #[error("system_account in config and operator JWT must be identical")]
     SystemAccount,
+    /// A directory of accounts is filled by requests in the system account.
+    #[error(
+        "using nats based account resolver - the system account needs to be specified in configuration or the operator jwt"
+    )]
+    NoSystemAccount,
     /// A sentinel without operators.
     #[error("default sentinel requires operators and accounts")]
     SentinelAlone,
@@ -88,7 +93,7 @@ impl OperatorError {
             Self::KeysAndOperators => "trusted_keys",
             Self::NoAuthUser => "no_auth_user",
             Self::Callout => "authorization.auth_callout",
-            Self::SystemAccount => "system_account",
+            Self::SystemAccount | Self::NoSystemAccount => "system_account",
             Self::SentinelAlone | Self::Sentinel | Self::SentinelNotBearer => "default_sentinel",
             Self::PinnedAccount(_) => "resolver_pinned_accounts",
             Self::Preload(..) => "resolver_preload",

@@ -145,6 +145,14 @@ impl Options {
         {
             return Err(OperatorError::SystemAccount);
         }
+        // Accounts are stored and deleted by requests in the system account.
+        let first = claims.first().map(|claims| &claims.nats.system_account);
+        if self.system_account.is_none()
+            && first.is_none_or(String::is_empty)
+            && self.resolver.as_ref().is_some_and(|one| matches!(&*one.r#type, "full" | "cache"))
+        {
+            return Err(OperatorError::NoSystemAccount);
+        }
         let websocket = self.websocket.no_auth_user.as_ref().filter(|_| self.websocket.is_on());
         if self.no_auth_user.is_some() || websocket.is_some() {
             return Err(OperatorError::NoAuthUser);
@@ -392,6 +400,12 @@ mod tests {
             change(&mut options);
             refusal(&options)
         };
+        for kind in ["full", "cache"] {
+            let mut options = plain();
+            options.resolver = Some(Resolver { r#type: kind.into(), ..Resolver::default() });
+            let text = "using nats based account resolver - the system account needs to be specified in configuration or the operator jwt";
+            assert_eq!(refusal(&options), text);
+        }
         assert_eq!(
             with(|options| options.resolver = None),
             "operators require an account resolver to be configured"

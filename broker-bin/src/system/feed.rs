@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::account::GLOBAL;
 use broker_core::snapshot::{Account, Connection};
-use broker_core::system::{ServiceRequest, SystemEvent, SystemListener};
+use broker_core::system::{Denial, ServiceRequest, SystemEvent, SystemListener};
 use broker_core::{Broker, CloseReason};
 use tokio::sync::mpsc;
 
@@ -31,7 +31,7 @@ const PAUSE_FACTOR: u32 = 4;
 enum Queued {
     Connected(Arc<str>, Box<Connection>),
     Disconnected(Arc<str>, Box<Connection>, CloseReason, SystemTime),
-    AuthFailed(Arc<str>, Box<Connection>, CloseReason, SystemTime),
+    AuthFailed(Arc<str>, Box<Connection>, CloseReason, SystemTime, Option<Box<Denial>>),
     Connections {
         account: Arc<str>,
         connections: usize,
@@ -97,13 +97,15 @@ impl Feed {
                     self.put(Queued::Disconnected(account, connection, reason, now));
                 }
             }
-            SystemEvent::AuthFailed { of, reason } => {
+            SystemEvent::AuthFailed { of, reason, denial } => {
                 let account = or_global(of.account());
+                let told = denial.map_or(&account, |denial| &denial.account);
                 if self.sender.is_wanted(&self.sender.auth_error_subject())
-                    || self.sender.is_wanted_in(&account, ACCOUNT_AUTH_ERROR)
+                    || self.sender.is_wanted_in(told, ACCOUNT_AUTH_ERROR)
                 {
-                    let connection = Box::new(of.connection());
-                    self.put(Queued::AuthFailed(account, connection, reason, SystemTime::now()));
+                    let (connection, now) = (Box::new(of.connection()), SystemTime::now());
+                    let denial = denial.cloned().map(Box::new);
+                    self.put(Queued::AuthFailed(account, connection, reason, now, denial));
                 }
             }
             // NATS 2.14: events.go accConnsUpdate: not for the global account.
@@ -206,8 +208,8 @@ fn publish(sender: &Sender, event: Queued, accounts: &[Account]) {
         Queued::Disconnected(account, connection, reason, at) => {
             sender.disconnected(&account, &connection, reason, at);
         }
-        Queued::AuthFailed(account, connection, reason, at) => {
-            sender.auth_failed(&account, &connection, reason, at);
+        Queued::AuthFailed(account, connection, reason, at, denial) => {
+            sender.auth_failed(&account, &connection, reason, at, denial.as_deref());
         }
         Queued::Connections { account, connections } => {
             let known = accounts.binary_search_by(|one| one.name.cmp(&account));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use broker_core::snapshot::{Account, Connection};
+use broker_core::system::Denial;
 use broker_core::{CloseReason, RawMessage, Subject, Timestamp, go_json};
 use serde::Serialize;
 
@@ -122,18 +123,23 @@ impl Sender {
         self.publish(&disconnect_subject(account), &event);
     }
 
-    /// Reports refused credentials to operators, and to the owners of the account.
-    // NATS 2.14: events.go sendAuthErrorEvent, sendAccountAuthErrorEvent.
+    /// Reports refused credentials to operators, and to the owners of the account: that of the service, if one was asked.
+    // NATS 2.14: events.go sendAuthErrorEvent, sendAccountAuthErrorEvent; auth.go processClientOrLeafAuthentication.
     pub(super) fn auth_failed(
         &self,
         account: &str,
         connection: &Connection,
         reason: CloseReason,
         at: SystemTime,
+        denial: Option<&Denial>,
     ) {
-        if self.is_wanted_in(account, ACCOUNT_AUTH_ERROR) {
-            let event = self.disconnect(account, connection, reason, at);
-            self.publish_in(account, ACCOUNT_AUTH_ERROR, &event);
+        let told = denial.map_or(account, |denial| &*denial.account);
+        if self.is_wanted_in(told, ACCOUNT_AUTH_ERROR) {
+            let mut event = self.disconnect(told, connection, reason, at);
+            if let Some(reason) = denial.and_then(|denial| denial.reason.clone()) {
+                event.reason = reason;
+            }
+            self.publish_in(told, ACCOUNT_AUTH_ERROR, &event);
         }
         let subject = self.auth_error_subject();
         if self.is_wanted(&subject) {

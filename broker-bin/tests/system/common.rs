@@ -38,9 +38,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Starts it with more lines in its configuration.
+    pub(crate) async fn start_with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("natsd.conf");
-        std::fs::write(&file, CONFIG).unwrap();
+        std::fs::write(&file, format!("{CONFIG}{more}")).unwrap();
         let request = Request { file: Some(file.clone()), ..Request::default() };
         let daemon = Daemon::start_loaded(load(&request).unwrap()).await.unwrap();
         Self { daemon, file, _dir: dir }

@@ -79,6 +79,37 @@ async fn refused_credentials_are_reported_to_operators_and_to_the_account() {
     server.daemon.stop().await;
 }
 
+const CALLOUT: &str = r#"
+    authorization { auth_callout {
+      issuer: ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA
+      account: A, auth_users: [ a ], allowed_accounts: [ B ]
+    } }
+"#;
+
+#[tokio::test]
+async fn a_denial_of_a_service_is_reported_in_its_account_with_its_reason() {
+    let server = Server::start_with(CALLOUT).await;
+    let (operator, service) = (server.operator().await, server.connect("a", "a").await);
+    let mut all = subscribe(&operator, "$SYS.SERVER.*.CLIENT.AUTH.ERR").await;
+    let mut own = subscribe(&service, "$SYS.ACCOUNT.CLIENT.AUTH.ERR").await;
+    let mut requests = subscribe(&service, "$SYS.REQ.USER.AUTH").await;
+    let answer = async {
+        let reply = next(&mut requests).await.reply.unwrap();
+        service.publish(reply, "no".into()).await.unwrap();
+        service.flush().await.unwrap();
+    };
+    let (is_refused, ()) = tokio::join!(server.is_refused("x", "wrong"), answer);
+    assert!(is_refused);
+    let (_, event_of_service) = event(&mut own).await;
+    assert_eq!(event_of_service["reason"], "Expected 3 chunks");
+    assert_eq!(event_of_service["client"]["acc"], "A");
+    assert_eq!(event_of_service["client"]["user"], "x");
+    let (_, event_of_operator) = event(&mut all).await;
+    assert_eq!(event_of_operator["reason"], "Authentication Failure");
+    assert_eq!(event_of_operator["client"]["acc"], "$G");
+    server.daemon.stop().await;
+}
+
 #[tokio::test]
 async fn nobody_publishes_events_or_receives_those_of_another_account() {
     let server = Server::start().await;

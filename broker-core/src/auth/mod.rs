@@ -89,8 +89,8 @@ pub(crate) use permissions::Subscribe;
 pub use permissions::{PermissionList, Permissions, PermissionsBuilder, PermissionsError};
 #[cfg(feature = "jwt")]
 pub use proxies::TrustedProxies;
-pub(crate) use question::Judge;
 pub use question::Question;
+pub(crate) use question::{DenialReason, Judge};
 pub use replies::AllowResponses;
 pub(crate) use replies::Replies;
 pub use secret::Secret;
@@ -155,6 +155,12 @@ pub trait Authenticator: Send + Sync + 'static {
         true
     }
 
+    /// Returns true if it configures accounts itself, by [`Broker::configure_account`](crate::Broker::configure_account):
+    /// what they ask for is then looked for although [`Options::accounts`](crate::Options::accounts) does not tell.
+    fn configures_accounts(&self) -> bool {
+        false
+    }
+
     /// Returns true if the certificates of clients must be kept for [`Credentials::tls`]. They take some KiB for each
     /// connection; their names are known without.
     fn reads_certificates(&self) -> bool {
@@ -185,6 +191,10 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
 
     fn is_connect_optional(&self) -> bool {
         (**self).is_connect_optional()
+    }
+
+    fn configures_accounts(&self) -> bool {
+        (**self).configures_accounts()
     }
 
     fn reads_certificates(&self) -> bool {

@@ -90,6 +90,10 @@ impl<A: Authenticator> Authenticator for TrustedProxies<A> {
         self.inner.may_name(account)
     }
 
+    fn configures_accounts(&self) -> bool {
+        self.inner.configures_accounts()
+    }
+
     fn reads_certificates(&self) -> bool {
         self.inner.reads_certificates()
     }

@@ -1,11 +1,11 @@
 //! Decisions of a service that is asked over the broker itself.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{Denied, Grant};
 use crate::subject::Subject;
+use crate::sync::{Arc, Mutex};
 
 /// Judges the payload of an answer that arrives at this time.
 pub(crate) type Judge = Box<dyn FnOnce(&[u8], SystemTime) -> Result<Grant, Denied> + Send>;
@@ -51,6 +51,22 @@ pub struct Question {
     pub(crate) payload: Vec<u8>,
     pub(crate) timeout: Duration,
     pub(crate) judge: Judge,
+    pub(crate) reason: DenialReason,
+}
+
+/// The reason for which the answer to a question denies. The judge leaves it for the session that has asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DenialReason(Arc<Mutex<Option<String>>>);
+
+impl DenialReason {
+    #[cfg(feature = "jwt")]
+    pub(crate) fn leave(&self, reason: String) {
+        *self.0.lock() = Some(reason);
+    }
+
+    pub(crate) fn take(&self) -> Option<String> {
+        self.0.lock().take()
+    }
 }
 
 impl Question {
@@ -67,6 +83,7 @@ impl Question {
             payload: payload.into(),
             timeout: Duration::from_secs(2),
             judge: Box::new(|_, _| Err(Denied::Credentials)),
+            reason: DenialReason::default(),
         }
     }
 
@@ -79,6 +96,13 @@ impl Question {
     /// Sets the longest time to wait for the answer; 2 seconds by default, a minute at most.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets where the judge leaves the reason of a denial.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn with_reason(mut self, reason: DenialReason) -> Self {
+        self.reason = reason;
         self
     }
 

@@ -8,6 +8,7 @@ use crate::account::{
 };
 use crate::auth::jwt::{self, AccountClaims, ExportType};
 use crate::limits::AccountLimits;
+use crate::options::TraceDestination;
 use crate::subject::{Subject, SubjectFilter};
 
 /// Returns the configuration of an account. `is_activated` tells whether an import holds a valid activation.
@@ -24,7 +25,15 @@ pub fn account_config(
     let import = |claim: &jwt::Import| import(claim, is_activated(claim));
     config.imports = nats.imports.iter().filter_map(import).collect();
     config.mappings = nats.mappings.iter().filter_map(|(from, to)| mapping(from, to)).collect();
+    config.trace_destination = nats.trace.as_ref().and_then(trace_destination);
     config
+}
+
+fn trace_destination(claim: &jwt::MessageTrace) -> Option<TraceDestination> {
+    let to = TraceDestination::new(Subject::parse(&claim.destination).ok()?);
+    // 0 stands for all.
+    let sampling = u8::try_from(claim.sampling).ok().filter(|percent| (1..=100).contains(percent));
+    Some(to.with_sampling(sampling.unwrap_or(100)))
 }
 
 fn limits(claims: &jwt::AccountLimits) -> AccountLimits {

@@ -367,6 +367,10 @@ impl Authenticator for OperatorMode {
         true
     }
 
+    fn configures_accounts(&self) -> bool {
+        true
+    }
+
     // NATS 2.14: auth.go processClientOrLeafAuthentication, the part for trusted keys.
     fn authenticate(&self, credentials: &Credentials) -> Decision {
         let login = match self.begin(credentials) {

@@ -127,16 +127,21 @@ impl OperatorMode {
             return done(Ok(account));
         }
         let key: Arc<str> = key.into();
-        let waiters = store.waiting.entry(Arc::clone(&key)).or_default();
-        waiters.push(Box::new(done));
-        if waiters.len() > 1 {
+        if let Some(waiters) = store.waiting.get_mut(&key) {
+            waiters.push(Box::new(done));
             return;
         }
+        store.waiting.entry(Arc::clone(&key)).or_default().push(Box::new(done));
         store.queue.push_back(key);
         if std::mem::replace(&mut store.is_draining, true) {
             return;
         }
         drop(store);
+        self.drain();
+    }
+
+    /// Looks up the accounts in the queue. One thread does it at a time, however deep look-ups call each other.
+    fn drain(&self) {
         while let Some(key) = self.next_look_up() {
             self.look_up(&key);
         }
@@ -246,16 +251,34 @@ impl OperatorMode {
         if let Err(error) = &result {
             tracing::debug!("Account [{key}] is not served: {error}");
         }
-        let (waiters, has_changed) = {
-            let mut store = self.0.store.lock();
-            (store.waiting.remove(key).unwrap_or_default(), store.changed.remove(key))
-        };
-        for waiter in waiters {
-            waiter(result.clone());
-        }
-        if has_changed {
+        if self.answer(key, &result) {
             self.look_up_again(key);
         }
+    }
+
+    /// Calls all who wait for an account. Returns true if its claims have changed during the look-up.
+    ///
+    /// One of them may serve an account that was not found, as the server does with its system account: the others
+    /// get it then. For those who begin to wait meanwhile, the account is looked up once more.
+    fn answer(&self, key: &Arc<str>, result: &Result<Arc<AccountState>, AccountError>) -> bool {
+        let waiters = self.0.store.lock().waiting.get_mut(key).map(std::mem::take);
+        for waiter in waiters.unwrap_or_default() {
+            let result = result.clone().or_else(|error| self.loaded(key).ok_or(error));
+            waiter(result);
+        }
+        let mut store = self.0.store.lock();
+        let has_changed = store.changed.remove(key);
+        if store.waiting.get(key).is_none_or(Vec::is_empty) {
+            store.waiting.remove(key);
+            return has_changed;
+        }
+        store.queue.push_back(Arc::clone(key));
+        let is_draining = std::mem::replace(&mut store.is_draining, true);
+        drop(store);
+        if !is_draining {
+            self.drain();
+        }
+        has_changed
     }
 
     /// Serves an account with these claims from now on, and reviews its clients.

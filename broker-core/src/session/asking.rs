@@ -20,7 +20,7 @@ pub(super) fn ask(
     question: Question,
     scratch: &mut Scratch,
 ) -> Result<(Pending, Asked), Denied> {
-    let Question { account, subject, headers, payload, timeout, judge } = question;
+    let Question { account, subject, headers, payload, timeout, judge, reason: _ } = question;
     let open = shared.open_question().ok_or(Denied::Unavailable)?;
     let (pending, answer) = Pending::new(timeout);
     let grant = Grant::anonymous().with_account(account);

@@ -51,6 +51,10 @@ impl Authenticator for FailingAuthenticator {
         self.behind.may_name(account)
     }
 
+    fn configures_accounts(&self) -> bool {
+        self.behind.configures_accounts()
+    }
+
     fn nonce_required(&self) -> bool {
         self.behind.nonce_required()
     }

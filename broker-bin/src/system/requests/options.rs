@@ -101,6 +101,8 @@ impl RequestOptions {
         let of = self.of;
         let part = match name {
             "server_name" | "cluster" | "host" | "exact_match" | "tags" | "domain" => "EventFilter",
+            // NATS 2.14: monitor.go has no other type with this spelling.
+            _ if of == "Jsz" => "JSz",
             _ => of,
         };
         let expected = match name {
@@ -201,6 +203,13 @@ mod tests {
             options.uint("cid").map_err(text),
             Err("json: cannot unmarshal number -1 into Go struct field \
                  ConnzEventOptions.ConnzOptions.cid of type uint64"
+                .to_owned())
+        );
+        let streams = RequestOptions::read("Jsz", br#"{"limit": "x"}"#).map_err(text).unwrap();
+        assert_eq!(
+            streams.int("limit").map_err(text),
+            Err("json: cannot unmarshal string into Go struct field \
+                 JszEventOptions.JSzOptions.limit of type int"
                 .to_owned())
         );
     }

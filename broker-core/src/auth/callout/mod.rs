@@ -17,8 +17,8 @@ use std::time::{Duration, SystemTime};
 use super::jwt::{AuthorizationRequest, ServerId};
 use super::nkey::{BOX_NONCE_BYTES, CurvePair, KEY_BYTES, KeyKind, KeyPair, PublicKey};
 use super::{
-    Authenticator, Credentials, Decision, Denied, GLOBAL_ACCOUNT, Grant, Identity, Permissions,
-    Question, TimeZones, Utc,
+    Authenticator, Credentials, Decision, DenialReason, Denied, GLOBAL_ACCOUNT, Grant, Identity,
+    Permissions, Question, TimeZones, Utc,
 };
 use crate::subject::{Subject, SubjectFilter};
 use crate::sync::Arc;
@@ -148,6 +148,10 @@ impl Authenticator for AuthCallout {
     // A client that signs lets the service check its signature.
     fn nonce_required(&self) -> bool {
         self.inner.nonce_required()
+    }
+
+    fn configures_accounts(&self) -> bool {
+        self.inner.configures_accounts()
     }
 
     fn reads_certificates(&self) -> bool {
@@ -306,15 +310,20 @@ impl Inquiry {
         let is_proxied = credentials.proxy.is_some();
         let server = Arc::clone(server);
         let asked = Subject::parse(SUBJECT).map_err(|error| error.to_string())?;
+        let reason = DenialReason::default();
+        let left = reason.clone();
         let judge = move |answer: &[u8], now: SystemTime| {
             let approved = expected.read(answer, &server, now, trusts);
             let approved = approved.map_err(Refused::from);
             let approved = approved.and_then(|approved| approved.through(is_proxied));
             let result = approved.and_then(|approved| place(approved, now));
-            result.map_err(Refused::log)
+            result.map_err(|refused| {
+                left.leave(title_case(&refused.line));
+                refused.log()
+            })
         };
         let question = Question::new(account, asked, payload).with_headers(headers);
-        Ok(question.with_timeout(timeout).judged_by(judge))
+        Ok(question.with_timeout(timeout).with_reason(reason).judged_by(judge))
     }
 }
 

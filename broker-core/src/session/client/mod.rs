@@ -256,7 +256,11 @@ impl ClientSession {
     #[inline(never)]
     fn notice_auth_failure(&self, reason: CloseReason) {
         let of = Party::new(&self.endpoint);
-        self.shared.notice(|| SystemEvent::AuthFailed { of, reason });
+        let denial = match &self.phase {
+            Phase::Checking(checking) => checking.denial(),
+            Phase::Unauthenticated(_) | Phase::Served(_) => None,
+        };
+        self.shared.notice(|| SystemEvent::AuthFailed { of, reason, denial });
     }
 
     fn label(&self) -> ClientLabel<'_> {

@@ -7,10 +7,11 @@
 use std::time::Instant;
 
 use super::{ClientSession, Phase};
-use crate::auth::{Chained, Compute, Decision, Denied, Grant, Next, Pending};
+use crate::auth::{Chained, Compute, Decision, DenialReason, Denied, Grant, Next, Pending};
 use crate::endpoint::{AckGuard, Endpoint, Scratch};
 use crate::session::asking::{Asked, ask};
 use crate::sync::Arc;
+use crate::system::Denial;
 
 /// A pending decision.
 pub(super) struct Undecided {
@@ -28,7 +29,13 @@ enum Step {
     /// An external answer, and its deadline.
     Pending(Pending, Instant),
     /// As `Pending`: the answer to a question over the broker.
-    Asked(Pending, Instant, #[expect(dead_code, reason = "waits for the answer")] Asked),
+    Asked(
+        Pending,
+        Instant,
+        #[expect(dead_code, reason = "waits for the answer")] Asked,
+        Arc<str>,
+        DenialReason,
+    ),
 }
 
 /// A decision as the session continues with it.
@@ -42,6 +49,8 @@ pub(super) struct Checking {
     undecided: Option<Box<Undecided>>,
     /// The end of the time to authenticate.
     until: Option<Instant>,
+    /// The service whose answer has denied the client.
+    denial: Option<Box<Denial>>,
 }
 
 /// A review of a connected client that takes time.
@@ -99,15 +108,26 @@ impl Undecided {
     #[inline]
     fn deadline(&self) -> Option<Instant> {
         match &self.step {
-            Step::Pending(_, deadline) | Step::Asked(_, deadline, _) => Some(*deadline),
+            Step::Pending(_, deadline) | Step::Asked(_, deadline, ..) => Some(*deadline),
             Step::Compute(_) | Step::Computing => None,
         }
+    }
+
+    /// Returns who has denied the client, if a service was asked.
+    fn denial(&self) -> Option<Box<Denial>> {
+        let Step::Asked(.., account, reason) = &self.step else { return None };
+        Some(Box::new(Denial { account: Arc::clone(account), reason: reason.take() }))
     }
 }
 
 impl Checking {
     /// No pending decision, and no account.
-    pub(super) const NOTHING: Self = Self { undecided: None, until: None };
+    pub(super) const NOTHING: Self = Self { undecided: None, until: None, denial: None };
+
+    /// Returns who has denied the client, if it was a service.
+    pub(super) fn denial(&self) -> Option<&Denial> {
+        self.denial.as_deref()
+    }
 
     fn is_computing(&self) -> bool {
         self.undecided.as_ref().is_some_and(|undecided| undecided.is_computing())
@@ -144,13 +164,13 @@ impl ClientSession {
                 let deadline = Step::wait(&pending, &self.endpoint, now);
                 Ok(Step::Pending(pending, deadline))
             }
-            Decision::Ask(question) => match ask(&self.shared, question, scratch) {
-                Ok((pending, asked)) => {
+            Decision::Ask(question) => {
+                let (account, reason) = (Arc::clone(&question.account), question.reason.clone());
+                ask(&self.shared, question, scratch).map_err(Err).map(|(pending, asked)| {
                     let deadline = Step::wait(&pending, &self.endpoint, now);
-                    Ok(Step::Asked(pending, deadline, asked))
-                }
-                Err(denied) => Err(Err(denied)),
-            },
+                    Step::Asked(pending, deadline, asked, account, reason)
+                })
+            }
             // A chain is flat.
             Decision::Chained(_) => Err(Err(Denied::Unavailable)),
         };
@@ -169,7 +189,7 @@ impl ClientSession {
             Phase::Checking(checking) => checking.until,
             Phase::Served(_) => None,
         };
-        self.phase = Phase::Checking(Checking { undecided: Some(undecided), until });
+        self.phase = Phase::Checking(Checking { undecided: Some(undecided), until, denial: None });
     }
 
     /// Waits for the decision about a client that stays connected meanwhile. It replaces the previous review, whose
@@ -253,7 +273,10 @@ impl ClientSession {
     /// Continues with the result of a step at login.
     fn end_check(&mut self, result: Result<Grant, Denied>, now: Instant, scratch: &mut Scratch) {
         let Phase::Checking(checking) = &mut self.phase else { return };
-        match checking.undecided.take().and_then(|undecided| undecided.next) {
+        let undecided = checking.undecided.take();
+        checking.denial =
+            undecided.as_ref().filter(|_| result.is_err()).and_then(|undecided| undecided.denial());
+        match undecided.and_then(|undecided| undecided.next) {
             Some(next) => self.follow(next(result), now, scratch),
             None => self.admit(result, now, scratch),
         }

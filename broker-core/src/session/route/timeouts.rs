@@ -85,7 +85,8 @@ impl RouteSession {
     pub(super) fn follow_accounts(&mut self) {
         let options = self.shared.options.load();
         let traces = options.accounts.iter().any(|account| account.trace_destination.is_some());
-        self.limits.traces_by_account = traces;
+        self.limits.traces_by_account =
+            traces || self.shared.authenticator.load().configures_accounts();
     }
 
     pub(super) fn follow_trace(&mut self) {
