@@ -246,6 +246,9 @@ pub(crate) const OPERATIONS_A_TURN: usize = 1024;
 /// ten microseconds, for which others may have to wait.
 pub(crate) const UNSUBSCRIBE_BATCH: usize = 32;
 
+/// The number of changes of interest that are passed to a route at once, which locks its queue once for all of them.
+pub(crate) const INTEREST_BATCH: usize = 32;
+
 /// The number of consecutive slices that are skipped in favour of threads that wait for the interest. A woken
 /// thread has the lock after one or two; the rest is for a machine whose processors are busy.
 pub(crate) const PATIENCE_SLICES: u8 = 64;

@@ -18,6 +18,9 @@ pub(crate) const PART: usize = 400;
 #[cfg(test)]
 pub(crate) const MOST: usize = 2 * PART + 6 * 29;
 
+/// The most parts that one operation makes: 128 KiB without their entries.
+const MOST_PARTS_AT_ONCE: usize = 4096;
+
 /// The caller compares entries and passes their hashes, which are computed again when entries move.
 pub(crate) struct Table<T> {
     /// Part `i` has the entries whose bits end in `i`, as a number of `mask`'s width, or of one bit less
@@ -53,6 +56,14 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
+    /// Returns a table that needs no splitting up to about so many entries. It has no memory for them yet.
+    pub(crate) fn for_entries(expected: usize) -> Self {
+        let parts = (expected / PART).clamp(1, MOST_PARTS_AT_ONCE);
+        let last = (parts - 1) as u32;
+        let mask = u32::MAX.checked_shr(last.leading_zeros()).unwrap_or_default();
+        Self { parts: (0..parts).map(|_| HashTable::new()).collect(), mask, len: 0 }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -269,6 +280,29 @@ mod tests {
         assert!(most.get() <= 2 * MOST, "{} by a removal", most.get());
         assert_eq!((table.len(), table.parts.len(), table.mask), (0, 1, 0));
         assert!(table.parts[0].capacity() <= 2 * PART);
+    }
+
+    #[test]
+    fn a_table_for_many_entries_moves_none_from_part_to_part() {
+        for expected in [0, 399, 400, 800, 2_000, 30_000, 51_199, 51_200] {
+            let mut table = Table::for_entries(expected as usize);
+            assert!(table.parts.iter().all(|part| part.capacity() == 0));
+            let parts = table.parts.len();
+            for value in 0..expected {
+                table.insert(hash(&value), value, hash);
+            }
+            assert!(table.parts.len() <= parts + 1, "{expected}: {parts}");
+            assert!(
+                (0..expected).all(|value| table.find(hash(&value), |it| *it == value).is_some())
+            );
+            let mut seen = read(&mut table, |_| {});
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..expected), "{expected}");
+            for value in 0..expected {
+                assert_eq!(table.remove(hash(&value), |it| *it == value, hash), Some(value));
+            }
+            assert_eq!((table.parts.len(), table.mask), (1, 0));
+        }
     }
 
     #[test]

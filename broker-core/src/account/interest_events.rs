@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Account;
 use crate::endpoint::{Endpoint, Kinds, Subscription};
-use crate::interest::{EventListener, InterestChange};
+use crate::interest::{EventListener, ListenerCall};
 use crate::limits::{PATIENCE_SLICES, SLICE, UNSUBSCRIBE_BATCH};
 use crate::sync::Arc;
 use crate::table::Place;
@@ -40,10 +40,10 @@ impl InterestEvents {
     pub(crate) fn new(
         account: Arc<Account>,
         kinds: Kinds,
-        call: impl Fn(&InterestChange<'_>) + Send + Sync + 'static,
+        call: ListenerCall,
         endpoints: impl FnOnce() -> Vec<Arc<Endpoint>>,
     ) -> Self {
-        let listener = account.interest.listen(kinds.bits(), Box::new(call));
+        let listener = account.interest.listen(kinds.bits(), call);
         let counting =
             (!account.interest.is_counted()).then(|| Counting::new(endpoints().into_iter()));
         Self { account, listener, counting }

@@ -6,7 +6,7 @@ use super::Broker;
 use crate::account::{AccountShares, InterestEvents};
 use crate::endpoint::{Kinds, Subscription as Held};
 use crate::error::CloseReason;
-use crate::interest::{InterestChange, Interested};
+use crate::interest::{InterestChange, Interested, ListenerCall};
 use crate::snapshot::{Account, AuthFailure, Closed, Connection, Page, Subscription};
 use crate::sort::sort_by;
 use crate::stats::Stats;
@@ -42,7 +42,8 @@ impl Broker {
     ) -> InterestEvents {
         let shared = self.shared();
         let account = shared.account(&account.into());
-        InterestEvents::new(account, kinds, listener, || shared.endpoints())
+        let call = ListenerCall::each(listener);
+        InterestEvents::new(account, kinds, call, || shared.endpoints())
     }
 
     /// Returns all connections, ordered by id.

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arc_swap::ArcSwapOption;
+use smallvec::SmallVec;
 
 use crate::account::{Account, InterestEvents};
 use crate::auth::{Permissions, Subscribe};
 use crate::cluster::Refusal;
 use crate::endpoint::{ByteQueue, Encoder, Endpoint, Kind, Scratch, SessionUpdate};
 use crate::error::CloseReason;
-use crate::interest::InterestChange;
+use crate::interest::{Changes, InterestChange, ListenerCall};
+use crate::limits::INTEREST_BATCH;
 use crate::proto::encode;
 use crate::proto::route::{self, RouteInfo};
 use crate::subject::SubjectFilter;
@@ -17,21 +19,27 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// The queue of a connection to another server, whatever its encoder.
 pub(crate) trait LineQueue: Send + Sync {
-    /// Appends a line.
-    fn append(&self, write: &mut dyn FnMut(&mut Vec<u8>));
+    /// Appends lines of about so many bytes.
+    fn append(&self, bytes: usize, write: &mut dyn FnMut(&mut Vec<u8>));
     /// Returns the pending bytes.
     fn pending_bytes(&self) -> usize;
 }
 
 impl<E: Encoder> LineQueue for ByteQueue<E> {
-    fn append(&self, write: &mut dyn FnMut(&mut Vec<u8>)) {
-        self.send(&mut Scratch::new(), |out| write(out));
+    fn append(&self, bytes: usize, write: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.send_long(bytes, &mut Scratch::new(), |out| write(out));
     }
 
     fn pending_bytes(&self) -> usize {
         crate::endpoint::Destination::counts(self).pending_bytes
     }
 }
+
+/// More than most lines have, so that their memory is allocated at once.
+const LINE_BYTES: usize = 512;
+
+/// The most bytes of a line of interest beside its texts: the verb, blanks, the number of members, the line end.
+const BESIDE_TEXTS_BYTES: usize = b"RS+    4294967295\r\n".len();
 
 /// A connection to another server.
 pub(crate) struct RouteLink {
@@ -108,7 +116,7 @@ impl RouteLink {
 
     /// As [`Self::send_info`]; the caller sees to it that it is written.
     pub(super) fn append_info(&self, info: &RouteInfo, is_about_other: bool) {
-        self.queue.append(&mut |out| {
+        self.queue.append(LINE_BYTES, &mut |out| {
             if is_about_other {
                 route::encode::gossip(out, info);
             } else {
@@ -121,7 +129,7 @@ impl RouteLink {
     pub(super) fn refuse(&self, fault: &Refusal) {
         let (text, reason) = fault.answer();
         if let Some(text) = text {
-            self.queue.append(&mut |out| encode::error(out, &text));
+            self.queue.append(LINE_BYTES, &mut |out| encode::error(out, &text));
         }
         match fault {
             // NATS 2.14: client.go authViolation.
@@ -197,11 +205,11 @@ impl RouteLink {
             return;
         }
         let (link, name) = (Arc::downgrade(self), Arc::clone(&account.name));
-        let call = move |change: &InterestChange<'_>| {
+        let call = ListenerCall::several(move |changes| {
             if let Some(link) = link.upgrade() {
-                link.tell(&name, change);
+                link.tell(&name, changes);
             }
-        };
+        });
         let kinds = Kind::Route.is_told_of();
         let events = InterestEvents::new(Arc::clone(account), kinds, call, endpoints);
         state.listening.insert(Arc::clone(&account.name), events);
@@ -227,11 +235,11 @@ impl RouteLink {
         let is_mixed = unfinished.is_some() || state.pending.contains(&account.name);
         let difference = if is_mixed { Arc::new(Difference::All) } else { Arc::clone(difference) };
         let (link, name) = (Arc::downgrade(self), Arc::clone(&account.name));
-        let call = move |change: &InterestChange<'_>| {
+        let call = ListenerCall::several(move |changes| {
             if let Some(link) = link.upgrade() {
-                link.tell_difference(&name, change, &difference);
+                link.tell_difference(&name, changes, &difference);
             }
-        };
+        });
         let kinds = Kind::Route.is_told_of();
         let events = InterestEvents::new(Arc::clone(account), kinds, call, endpoints);
         state.differences.insert(Arc::clone(&account.name), events);
@@ -308,45 +316,60 @@ impl RouteLink {
         self.has_more.store(false, Ordering::Release);
     }
 
-    /// Sends a change of interest.
+    /// Sends changes of interest.
     // NATS 2.14: route.go updateRouteSubscriptionMap, importFilter.
-    fn tell(&self, account: &str, change: &InterestChange<'_>) {
-        let is_sent = if allows(self.permissions.load().as_deref(), change) {
-            change.now > 0
-        } else {
-            // The other server may still have interest of which it is not told now.
-            if change.now > 0 || !allows(self.permissions_before.load().as_deref(), change) {
-                return;
+    fn tell(&self, account: &str, changes: &Changes<'_>) {
+        let (permissions, before) = (self.permissions.load(), self.permissions_before.load());
+        self.send(account, changes, |change| {
+            if allows(permissions.as_deref(), change) {
+                return Some(change.now > 0);
             }
-            false
-        };
-        self.send(account, change, is_sent);
+            // The other server may still have interest of which it is not told now.
+            (change.now == 0 && allows(before.as_deref(), change)).then_some(false)
+        });
     }
 
     /// Sends interest that exists, if the other server is to be told of it because of this difference.
-    fn tell_difference(&self, account: &str, change: &InterestChange<'_>, of: &Difference) {
-        let is_allowed = allows(self.permissions.load().as_deref(), change);
-        let concerns = match of {
-            Difference::Own { before } => allows(before.as_deref(), change) != is_allowed,
-            Difference::Theirs { before, now } => {
-                is_allowed && takes(now.as_deref(), change) && !takes(before.as_deref(), change)
-            }
-            Difference::All => true,
-        };
-        if concerns {
-            self.send(account, change, is_allowed && change.now > 0);
-        }
+    fn tell_difference(&self, account: &str, changes: &Changes<'_>, of: &Difference) {
+        let permissions = self.permissions.load();
+        self.send(account, changes, |change| {
+            let is_allowed = allows(permissions.as_deref(), change);
+            let concerns = match of {
+                Difference::Own { before } => allows(before.as_deref(), change) != is_allowed,
+                Difference::Theirs { before, now } => {
+                    is_allowed && takes(now.as_deref(), change) && !takes(before.as_deref(), change)
+                }
+                Difference::All => true,
+            };
+            concerns.then_some(is_allowed && change.now > 0)
+        });
     }
 
-    /// Sends interest, or its end.
-    fn send(&self, account: &str, change: &InterestChange<'_>, is_there: bool) {
+    /// Sends the changes for which `is_there` returns a value: interest, or its end.
+    fn send(
+        &self,
+        account: &str,
+        changes: &Changes<'_>,
+        is_there: impl Fn(&InterestChange<'_>) -> Option<bool>,
+    ) {
+        // Decided before the queue is locked.
+        let lines = changes.iter().filter_map(|change| Some((is_there(&change)?, change)));
+        let lines: SmallVec<[(bool, InterestChange<'_>); INTEREST_BATCH]> = lines.collect();
+        if lines.is_empty() {
+            return;
+        }
         let account = Some(account).filter(|_| !self.is_of_account.load(Ordering::Relaxed));
-        let InterestChange { filter, queue, now, .. } = *change;
-        self.queue.append(&mut |out| {
-            if is_there {
-                route::encode::subscribe(out, account, filter, queue, now);
-            } else {
-                route::encode::unsubscribe(out, account, filter, queue);
+        let texts = |change: &InterestChange<'_>| {
+            change.filter.len() + change.queue.map_or(0, <[u8]>::len) + account.map_or(0, str::len)
+        };
+        let bytes = lines.iter().map(|(_, change)| texts(change) + BESIDE_TEXTS_BYTES).sum();
+        self.queue.append(bytes, &mut |out| {
+            for (is_there, InterestChange { filter, queue, now, .. }) in &lines {
+                if *is_there {
+                    route::encode::subscribe(out, account, filter, *queue, *now);
+                } else {
+                    route::encode::unsubscribe(out, account, filter, *queue);
+                }
             }
         });
         self.changes.fetch_add(1, Ordering::Release);

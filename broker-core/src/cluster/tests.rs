@@ -21,7 +21,7 @@ use crate::transport::TransportInfo;
 struct Lines(Mutex<Vec<u8>>);
 
 impl LineQueue for Lines {
-    fn append(&self, write: &mut dyn FnMut(&mut Vec<u8>)) {
+    fn append(&self, _: usize, write: &mut dyn FnMut(&mut Vec<u8>)) {
         write(&mut self.0.lock());
     }
 

@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 
 use crate::endpoint::Subscription;
-use crate::interest::Interested;
+use crate::interest::{Interested, touch_all};
 use crate::sync::{Arc, Mutex};
 use crate::table::{Drain, Place, Table};
 
@@ -101,14 +101,39 @@ impl Sids {
 
     /// Adds a subscription whose name is not in use. `living` is the number of those that have not ended.
     pub(crate) fn insert(&self, subscription: Arc<Subscription>, living: usize) {
-        let hash_of = |subscription: &Arc<Subscription>| self.hash_of(subscription);
+        let hash = self.hash_of(&subscription);
+        self.add(&mut self.state.lock(), hash, subscription, living);
+    }
+
+    /// Adds the subscription that `make` returns, with the number of those that have not ended. `Err`: the one with that
+    /// name, if it has not ended.
+    pub(crate) fn get_or_insert(
+        &self,
+        name: Name<'_>,
+        make: impl FnOnce() -> (Arc<Subscription>, usize),
+    ) -> Result<Arc<Subscription>, Arc<Subscription>> {
+        let hash = name.hash(&self.hasher);
+        let is_it = |subscription: &Arc<Subscription>| name.is_of(subscription);
         let mut state = self.state.lock();
-        let State { table, sweep } = &mut *state;
+        if let Some(found) = state.table.find(hash, is_it) {
+            if !found.is_over() {
+                return Err(Arc::clone(found));
+            }
+            state.table.remove(hash, is_it, |subscription| self.hash_of(subscription));
+        }
+        let (new, living) = make();
+        self.add(&mut state, hash, Arc::clone(&new), living);
+        Ok(new)
+    }
+
+    fn add(&self, state: &mut State, hash: u64, subscription: Arc<Subscription>, living: usize) {
+        let hash_of = |subscription: &Arc<Subscription>| self.hash_of(subscription);
+        let State { table, sweep } = state;
         if table.len() > 2 * living + 64 {
             let is_kept = |subscription: &Arc<Subscription>| !subscription.is_over();
             *sweep = table.retain_part(*sweep, is_kept, hash_of).unwrap_or_default();
         }
-        table.insert(hash_of(&subscription), subscription, hash_of);
+        table.insert(hash, subscription, hash_of);
     }
 
     /// Removes a subscription, which the caller must end.
@@ -129,7 +154,10 @@ impl Sids {
     pub(crate) fn part(&self, place: Place) -> (Vec<Arc<Subscription>>, Option<Place>) {
         let state = self.state.lock();
         let (part, next) = state.table.part(place, |subscription| self.hash_of(subscription));
-        (part.filter(|one| !one.is_over()).cloned().collect(), next)
+        let part: Vec<&Arc<Subscription>> = part.collect();
+        // Each of them is another place in memory. To clone one is a barrier, behind which no other is loaded.
+        touch_all(part.iter().copied());
+        (part.into_iter().filter(|one| !one.is_over()).cloned().collect(), next)
     }
 
     /// Returns the subscriptions that have not ended, at most `limit`, in no order. One that is added or removed

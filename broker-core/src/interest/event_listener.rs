@@ -1,10 +1,36 @@
 //! A listener to changes of interest, called after all locks are released.
 
-use super::pending::{InterestChange, Key, Pending, Progress};
+use super::pending::{InterestChange, Key, Pending, Progress, Waiting};
+use crate::limits::INTEREST_BATCH;
 use crate::sync::{CallGate, Mutex};
 
-/// The function to call with each change.
-pub(super) type Call = Box<dyn Fn(&InterestChange<'_>) + Send + Sync>;
+/// The function to call with changes.
+pub(crate) enum ListenerCall {
+    /// Called with each of them.
+    Each(Box<dyn Fn(&InterestChange<'_>) + Send + Sync>),
+    /// Called with several of them, at most [`INTEREST_BATCH`], in order. It goes on with them if the listener is removed
+    /// meanwhile.
+    Several(Box<dyn Fn(&Changes<'_>) + Send + Sync>),
+}
+
+impl ListenerCall {
+    pub(crate) fn each(call: impl Fn(&InterestChange<'_>) + Send + Sync + 'static) -> Self {
+        Self::Each(Box::new(call))
+    }
+
+    pub(crate) fn several(call: impl Fn(&Changes<'_>) + Send + Sync + 'static) -> Self {
+        Self::Several(Box::new(call))
+    }
+}
+
+/// Changes in the order in which they were made; at least one.
+pub(crate) struct Changes<'a>(&'a [Waiting]);
+
+impl Changes<'_> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = InterestChange<'_>> {
+        self.0.iter().map(Waiting::change)
+    }
+}
 
 /// A listener to the interest of some kinds of endpoints.
 pub(crate) struct EventListener {
@@ -13,11 +39,11 @@ pub(crate) struct EventListener {
     /// `None` once it is closed.
     pending: Mutex<Option<Pending>>,
     gate: CallGate,
-    call: Call,
+    call: ListenerCall,
 }
 
 impl EventListener {
-    pub(super) fn new(kinds: u8, call: Call) -> Self {
+    pub(super) fn new(kinds: u8, call: ListenerCall) -> Self {
         let pending = Mutex::new(Some(Pending::new(Progress::Nothing)));
         Self { kinds, pending, gate: CallGate::default(), call }
     }
@@ -78,17 +104,30 @@ impl EventListener {
     pub(crate) fn tell(&self, may_wait: bool) {
         let mut pass = if may_wait { self.gate.enter() } else { self.gate.try_enter() };
         while let Some(turn) = pass {
-            // Changes added meanwhile are left to the threads that add them, if they wait.
-            for _ in 0..self.waiting() {
-                let next = self.pending.lock().as_mut().and_then(|it| it.pop());
-                let Some(waiting) = next else { break };
-                (self.call)(&waiting.change());
-            }
+            self.pass();
             drop(turn);
             if self.waiting() == 0 {
                 return;
             }
             pass = self.gate.try_enter();
+        }
+    }
+
+    /// Passes what is pending now. Changes added meanwhile are left to the threads that add them, if they wait.
+    fn pass(&self) {
+        let mut left = self.waiting();
+        while left > 0 {
+            let limit = match self.call {
+                ListenerCall::Each(_) => 1,
+                ListenerCall::Several(_) => left.min(INTEREST_BATCH),
+            };
+            let next = self.pending.lock().as_mut().map(|pending| pending.take_some(limit));
+            let Some(next) = next.filter(|next| !next.is_empty()) else { return };
+            match &self.call {
+                ListenerCall::Each(call) => next.iter().for_each(|one| call(&one.change())),
+                ListenerCall::Several(call) => call(&Changes(&next)),
+            }
+            left = left.saturating_sub(next.len());
         }
     }
 

@@ -16,8 +16,8 @@
 use smallvec::SmallVec;
 
 use super::counts::Counts;
-use super::event_listener::{Call, EventListener};
-use super::{Interest, Interested};
+use super::event_listener::{EventListener, ListenerCall};
+use super::{Interest, Interested, State};
 use crate::sync::Arc;
 
 /// The number of consecutive unfinished counts after which the next is kept: a mark is a byte.
@@ -65,24 +65,29 @@ impl Events {
         }
     }
 
+    /// Counts a new subscription. Returns true if listeners may have to be told.
     #[inline]
-    pub(super) fn insert<S: Interested>(&mut self, subscription: &S) {
-        let Some(counts) = &mut self.counts else { return subscription.set_mark(self.mark) };
-        if counts.wants(subscription.kind_bit()) {
+    pub(super) fn insert<S: Interested>(&mut self, subscription: &S) -> bool {
+        let Some(counts) = &mut self.counts else {
             subscription.set_mark(self.mark);
+            return false;
+        };
+        let is_counted = counts.wants(subscription.kind_bit());
+        subscription.set_mark(if is_counted { self.mark } else { NOT_COUNTED });
+        if is_counted {
             counts.change(subscription, 0, subscription.weight());
-        } else {
-            subscription.set_mark(NOT_COUNTED);
         }
+        is_counted
     }
 
+    /// Counts the end of a subscription. Returns true if listeners may have to be told.
     #[inline]
-    pub(super) fn remove<S: Interested>(&mut self, subscription: &S) {
+    pub(super) fn remove<S: Interested>(&mut self, subscription: &S) -> bool {
         let mark = subscription.mark();
         subscription.set_mark(0);
-        if let Some(counts) = self.counts.as_mut().filter(|_| mark == self.mark) {
-            counts.change(subscription, subscription.weight(), 0);
-        }
+        let Some(counts) = self.counts.as_mut().filter(|_| mark == self.mark) else { return false };
+        counts.change(subscription, subscription.weight(), 0);
+        true
     }
 
     pub(super) fn set_weight<S: Interested>(&mut self, subscription: &S, weight: u32) {
@@ -143,11 +148,14 @@ impl<S: Interested> Interest<S> {
     /// Adds a listener to the interest of these kinds of endpoints, one bit each. It receives all changes from now on
     /// to interest that it has received already. The caller must have the existing subscriptions [counted](Self::count)
     /// unless [they are](Self::is_counted), and then [passed on](Self::tell_part).
-    pub(crate) fn listen(&self, kinds: u8, call: Call) -> Arc<EventListener> {
+    pub(crate) fn listen(&self, kinds: u8, call: ListenerCall) -> Arc<EventListener> {
         let listener = Arc::new(EventListener::new(kinds, call));
         let mut state = self.state.write();
-        let is_empty = state.sublist.len() == 0;
-        state.events.add(&listener, is_empty, || Counts::new(self.hasher(), is_empty));
+        let State { sublist, events } = &mut *state;
+        let is_empty = sublist.len() == 0;
+        let filters = sublist.literal_filters();
+        events.add(&listener, is_empty, || Counts::new(self.hasher(), is_empty, filters));
+        drop(state);
         listener
     }
 
@@ -167,8 +175,12 @@ impl<S: Interested> Interest<S> {
     /// Counts subscriptions. Some may be counted already, or not be in the interest. `by` is the listener for which they are
     /// counted; if it is the first one, it receives the plain filters among them.
     pub(crate) fn count(&self, by: &Arc<EventListener>, subscriptions: &[Arc<S>]) {
+        // Before the lock, so that no other thread waits for memory.
         super::touch_all(subscriptions.iter());
+        let letters = subscriptions.iter().filter_map(|one| one.filter().first());
+        std::hint::black_box(letters.fold(0, |all, letter| all ^ letter));
         let mut state = self.state.write();
+        state.events.counts.iter().for_each(|counts| counts.touch(subscriptions));
         subscriptions.iter().for_each(|subscription| state.events.count(by, &**subscription));
         drop(state);
         by.tell(true);

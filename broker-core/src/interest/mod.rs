@@ -22,7 +22,7 @@ mod sublist;
 mod trie;
 
 pub(crate) use cache::{Known, MatchCache, Prefetched, PrefetchedBatch};
-pub(crate) use event_listener::EventListener;
+pub(crate) use event_listener::{Changes, EventListener, ListenerCall};
 pub(crate) use look_ups::LookUps;
 pub(crate) use matches::{Matches, PeerMatch};
 pub use pending::InterestChange;
@@ -131,10 +131,10 @@ impl<S: Interested> Interest<S> {
     pub(crate) fn insert(&self, subscription: Arc<S>) {
         let mut state = self.state.write();
         let place = Generations::place(first_token(subscription.filter()));
-        state.events.insert(&*subscription);
+        let is_counted = state.events.insert(&*subscription);
         state.sublist.insert(subscription);
         self.generations.advance(place);
-        let listeners = state.events.listeners();
+        let listeners = if is_counted { state.events.listeners() } else { Default::default() };
         drop(state);
         tell(&listeners, true);
     }
@@ -143,14 +143,15 @@ impl<S: Interested> Interest<S> {
     /// caller may be within a delivery.
     pub(crate) fn remove(&self, subscriptions: &[Arc<S>]) {
         let mut state = self.state.write();
+        let mut is_counted = false;
         for subscription in subscriptions {
             if state.sublist.remove(subscription) {
-                state.events.remove(&**subscription);
+                is_counted |= state.events.remove(&**subscription);
             }
             let place = Generations::place(first_token(subscription.filter()));
             self.generations.advance(place);
         }
-        let listeners = state.events.listeners();
+        let listeners = if is_counted { state.events.listeners() } else { Default::default() };
         drop(state);
         tell(&listeners, false);
     }
@@ -236,7 +237,7 @@ impl<S: Interested> Interest<S> {
 
 /// Loads a value that a delivery will read from each of them. None of these loads depends on another, so that the
 /// processor runs them at the same time; the values do not matter.
-fn touch_all<'a, S: Interested + 'a>(subscriptions: impl Iterator<Item = &'a Arc<S>>) {
+pub(crate) fn touch_all<'a, S: Interested + 'a>(subscriptions: impl Iterator<Item = &'a Arc<S>>) {
     let sum = subscriptions.fold(0, |sum: usize, subscription| {
         sum.wrapping_add(Arc::strong_count(subscription)).wrapping_add(subscription.touch_memory())
     });

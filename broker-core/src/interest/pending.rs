@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 
 use crate::sync::Arc;
 use crate::table::{Place, Table};
@@ -155,16 +156,19 @@ impl Pending {
         self.numbers.insert(key.hash, (key.clone(), number), |(key, _)| key.hash);
     }
 
-    /// Removes the oldest pending change.
-    pub(super) fn pop(&mut self) -> Option<Waiting> {
-        if let Some(waiting) = self.existing.pop_front() {
-            if self.existing.is_empty() {
-                self.existing = VecDeque::new();
-            }
-            return Some(waiting);
+    /// Removes the oldest pending changes, at most `limit`, in order.
+    pub(super) fn take_some(&mut self, limit: usize) -> SmallVec<[Waiting; 1]> {
+        if !self.existing.is_empty() && self.existing.len() <= limit {
+            return Vec::from(std::mem::take(&mut self.existing)).into();
         }
-        let (number, _) = self.order.first_key_value()?;
-        self.take(*number)
+        if !self.existing.is_empty() {
+            return self.existing.drain(..limit).collect();
+        }
+        let next = || {
+            let (number, _) = self.order.first_key_value()?;
+            self.take(*number)
+        };
+        std::iter::from_fn(next).take(limit).collect()
     }
 
     fn take(&mut self, number: u64) -> Option<Waiting> {

@@ -93,6 +93,11 @@ impl<S: Interested> Sublist<S> {
         self.len
     }
 
+    /// Returns the number of filters without wildcards.
+    pub(super) fn literal_filters(&self) -> usize {
+        self.literal.len()
+    }
+
     /// Removes a subscription. Returns false if it was not there.
     pub(super) fn remove(&mut self, subscription: &Arc<S>) -> bool {
         let filter = subscription.filter();

@@ -158,16 +158,16 @@ impl Accounts {
         let slot = self.join(name)?;
         let Some(seat) = self.seat(slot) else { return Ok(()) };
         let sids = seat.membership.sids(&self.endpoint);
-        if let Some(known) = sids.get(Name::of_interest(filter, queue, sid)) {
-            seat.account.interest.set_weight(&known, weight);
-            return Ok(());
+        let new = || {
+            let endpoint = Arc::clone(&self.endpoint);
+            let subscription = Subscription::new(endpoint, filter, queue, sid, is_filtered);
+            let subscription = Arc::new(subscription.in_slot(slot).with_weight(weight));
+            (subscription, self.endpoint.subscriptions.fetch_add(1, Ordering::Relaxed))
+        };
+        match sids.get_or_insert(Name::of_interest(filter, queue, sid), new) {
+            Ok(new) => seat.account.interest.insert(new),
+            Err(known) => seat.account.interest.set_weight(&known, weight),
         }
-        let endpoint = Arc::clone(&self.endpoint);
-        let subscription = Subscription::new(endpoint, filter, queue, sid, is_filtered);
-        let subscription = Arc::new(subscription.in_slot(slot).with_weight(weight));
-        let living = self.endpoint.subscriptions.fetch_add(1, Ordering::Relaxed);
-        sids.insert(Arc::clone(&subscription), living);
-        seat.account.interest.insert(subscription);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 
-use super::blocks::QueueMemory;
+use super::blocks::{BLOCK_BYTES, QueueMemory};
 use super::piece::Piece;
 use super::{Accepted, Ahead, Destination, OutCounts, Queues, Run, Scratch};
 use crate::endpoint::{Endpoint, Subscription};
@@ -173,12 +173,22 @@ impl<E: Encoder> ByteQueue<E> {
 
     /// Appends protocol operations other than messages.
     pub(crate) fn send(&self, scratch: &mut Scratch, write: impl FnOnce(&mut Vec<u8>)) {
+        self.send_long(512, scratch, write);
+    }
+
+    /// As [`Self::send`], for operations of about so many bytes.
+    pub(crate) fn send_long(
+        &self,
+        bytes: usize,
+        scratch: &mut Scratch,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         let mut state = self.state.lock();
         if !state.is_open() {
             return;
         }
         let mut out = BlockWriter::new(&mut state, scratch);
-        write(out.block(512));
+        write(out.block(bytes.min(BLOCK_BYTES / 8)));
         out.finish();
         // The client sends operations without reading the responses.
         if state.pending_bytes > self.max_pending_bytes {

@@ -8,6 +8,7 @@ use super::*;
 use crate::interest::InterestChange;
 use crate::interest::pending::Progress;
 use crate::interest::tests::{Fake, fake, fake_of_kind};
+use crate::limits::INTEREST_BATCH;
 use crate::random::Random;
 use crate::sync::{AtomicBool, Mutex, Ordering, Weak};
 use crate::table::MOST;
@@ -50,7 +51,18 @@ impl Reader {
     fn new(interest: &Interest<Fake>, kinds: u8) -> Self {
         let diary: Arc<Mutex<Diary>> = Arc::default();
         let theirs = Arc::clone(&diary);
-        let call = Box::new(move |change: &InterestChange<'_>| theirs.lock().write(change));
+        let call = ListenerCall::each(move |change| theirs.lock().write(change));
+        Self { kinds, diary, listener: interest.listen(kinds, call) }
+    }
+
+    /// Creates one that is called with several changes at once.
+    fn of_several(interest: &Interest<Fake>, kinds: u8) -> Self {
+        let diary: Arc<Mutex<Diary>> = Arc::default();
+        let theirs = Arc::clone(&diary);
+        let call = ListenerCall::several(move |changes| {
+            assert!((1..=INTEREST_BATCH).contains(&changes.iter().count()));
+            changes.iter().for_each(|change| theirs.lock().write(&change));
+        });
         Self { kinds, diary, listener: interest.listen(kinds, call) }
     }
 
@@ -158,7 +170,7 @@ fn changes_are_in_order_and_follow_a_complete_batch() {
         // The listener may read the interest: no lock is held.
         theirs.lock().push((text(change.filter), inner.len()));
     };
-    let listener = interest.listen(1, Box::new(call));
+    let listener = interest.listen(1, ListenerCall::each(call));
     let all: Vec<_> = (0..5).map(|id| fake(id, &format!("s.{id}"), None)).collect();
     all.iter().for_each(|one| interest.insert(Arc::clone(one)));
     interest.remove(&all);
@@ -167,6 +179,32 @@ fn changes_are_in_order_and_follow_a_complete_batch() {
         .chain((0..5).map(|id| (format!("s.{id}"), 0)))
         .collect();
     assert_eq!(*seen.lock(), expected);
+    interest.stop_listening(&listener);
+}
+
+/// Changes that are made during a call, and those of a batch, are pending together.
+#[test]
+fn several_changes_are_passed_at_once_in_order() {
+    let interest: Arc<Interest<Fake>> = Arc::new(Interest::new(1));
+    let own: Weak<Interest<Fake>> = Arc::downgrade(&interest);
+    let seen: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
+    let theirs = Arc::clone(&seen);
+    let listener = interest.listen(
+        1,
+        ListenerCall::several(move |changes| {
+            theirs.lock().push(changes.iter().map(|change| text(change.filter)).collect());
+            if changes.iter().any(|change| change.filter == b"first") {
+                let interest = own.upgrade().unwrap();
+                (0..100).for_each(|id| interest.insert(fake(id, &format!("s.{id}"), None)));
+            }
+        }),
+    );
+    interest.insert(fake(100, "first", None));
+    let seen = std::mem::take(&mut *seen.lock());
+    let lens: Vec<usize> = seen.iter().map(Vec::len).collect();
+    assert_eq!(lens, [1, INTEREST_BATCH, INTEREST_BATCH, INTEREST_BATCH, 100 - 3 * INTEREST_BATCH]);
+    let expected = (0..100).map(|id| format!("s.{id}"));
+    assert!(seen.into_iter().skip(1).flatten().eq(expected));
     interest.stop_listening(&listener);
 }
 
@@ -224,7 +262,7 @@ fn pending_changes_of_a_slow_listener_are_bounded_and_updated() {
         let counts = interest.state.read().events.listeners();
         assert_eq!(counts[0].waiting(), 1);
     };
-    let listener = interest.listen(1, Box::new(call));
+    let listener = interest.listen(1, ListenerCall::each(call));
     interest.insert(fake(1, "a", None));
     let diary = diary.lock();
     assert_eq!(diary.events, 2);
@@ -350,7 +388,7 @@ fn no_listener_misses_or_repeats_a_change_of_concurrent_threads() {
         early.catch_up(interest, &existing);
         churners.into_iter().map(|churner| churner.join().unwrap()).collect()
     });
-    let late = Reader::new(&interest, 1);
+    let late = Reader::of_several(&interest, 1);
     late.catch_up(&interest, &[]);
     let all: Vec<_> = existing.into_iter().chain(left.into_iter().flatten()).collect();
     assert_eq!(early.told(), counted(&all, 1));
@@ -362,7 +400,7 @@ enum Step {
     Insert(String, Option<String>, u8),
     Remove(prop::sample::Index, usize),
     Weigh(prop::sample::Index, u32),
-    Listen(u8),
+    Listen(u8, bool),
     Count(prop::sample::Index, prop::sample::Index),
     CatchUp(prop::sample::Index),
     Leave(prop::sample::Index),
@@ -375,7 +413,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(filter, queue, kind)| Step::Insert(filter, queue, 1 << kind)),
         4 => (index(), 1..4_usize).prop_map(|(which, count)| Step::Remove(which, count)),
         2 => (index(), 0..4_u32).prop_map(|(which, weight)| Step::Weigh(which, weight)),
-        1 => (1..8_u8).prop_map(Step::Listen),
+        1 => (1..8_u8, any::<bool>()).prop_map(|(kinds, several)| Step::Listen(kinds, several)),
         1 => (index(), index()).prop_map(|(who, which)| Step::Count(who, which)),
         1 => index().prop_map(Step::CatchUp),
         1 => index().prop_map(Step::Leave),
@@ -409,7 +447,10 @@ proptest! {
                         interest.set_weight(one, weight);
                     }
                 }
-                Step::Listen(kinds) => readers.push((Reader::new(&interest, kinds), false)),
+                Step::Listen(kinds, several) => {
+                    let make = if several { Reader::of_several } else { Reader::new };
+                    readers.push((make(&interest, kinds), false));
+                }
                 // Any listener may count a part, and another one go on.
                 Step::Count(who, which) if !readers.is_empty() && !all.is_empty() => {
                     let by = &readers[who.index(readers.len())].0;

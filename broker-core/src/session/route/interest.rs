@@ -23,13 +23,13 @@ impl RouteSession {
         if self.link.has_moved(account) {
             return;
         }
-        let Ok(filter) = SubjectFilter::parse(one.filter) else {
+        if SubjectFilter::check(one.filter).is_err() {
             self.byte_queue.send(scratch, |out| {
                 crate::proto::encode::error(out, "Invalid Subscription");
             });
             return;
-        };
-        if !self.shared.may_have_account(account) {
+        }
+        if !self.accounts.has(account) && !self.shared.may_have_account(account) {
             tracing::error!(
                 client = %self.endpoint,
                 "Unknown account {account:?} for remote subject {:?}",
@@ -38,9 +38,7 @@ impl RouteSession {
             return;
         }
         let permissions = self.endpoint.permissions.load();
-        let verdict = permissions
-            .as_ref()
-            .map_or(Subscribe::Allow, |permissions| permissions.may_subscribe(&filter, one.queue));
+        let verdict = verdict(permissions.as_deref(), one);
         if verdict == Subscribe::Deny {
             tracing::debug!(
                 client = %self.endpoint,
@@ -90,6 +88,13 @@ impl RouteSession {
             self.accounts.unsubscribe(account, (one.filter, one.queue, &origin(one)));
         }
     }
+}
+
+/// Returns the verdict on interest in a filter that is valid.
+fn verdict(permissions: Option<&Permissions>, one: &RouteSubscription<'_>) -> Subscribe {
+    let Some(permissions) = permissions else { return Subscribe::Allow };
+    let filter = SubjectFilter::parse(one.filter);
+    filter.map_or(Subscribe::Deny, |filter| permissions.may_subscribe(&filter, one.queue))
 }
 
 /// Returns what tells interest from other interest in the same: where it comes from.

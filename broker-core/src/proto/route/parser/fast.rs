@@ -1,4 +1,4 @@
-//! The fast path: `RMSG` and `HMSG` in the spelling that all servers use.
+//! The fast path: `RMSG`, `HMSG` and `RS+` in the spelling that all servers use.
 //!
 //! It never rejects input: other spellings, incomplete operations and those beyond a limit are `None` and left to the
 //! general parser, which alone reports faults.
@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{Dialect, RouteLimits};
 use crate::proto::parser::fast::word_end;
 use crate::proto::parser::size;
-use crate::proto::route::op::RouteMessage;
+use crate::proto::route::op::{RouteMessage, RouteSubscription};
 use crate::proto::{Batch, Publish, traced};
 
 /// The most words of a line behind its verb; with more queue groups it is left to the general parser.
@@ -52,6 +52,52 @@ pub(super) fn message<'a>(
     let Common { to, message, used } = common(input, dialect)?;
     let routed = RouteMessage { origin: None, account: to.account, queues: to.queues(), message };
     Some((routed, used))
+}
+
+/// Parses the interest at the start of `input`. Returns it with its length in bytes. At its beginning a route carries such a line
+/// for each subject of interest.
+#[inline]
+pub(super) fn interest<'a>(
+    input: &'a [u8],
+    dialect: Dialect<'a, '_>,
+) -> Option<(RouteSubscription<'a>, usize)> {
+    const WORDS_AT: usize = b"RS+ ".len();
+    if input.first_chunk::<WORDS_AT>()? != b"RS+ " {
+        return None;
+    }
+    let (account, filter_at) = match dialect.account {
+        Some(account) => (account, WORDS_AT),
+        None => {
+            let (account, end) = word(input, WORDS_AT)?;
+            (account, blank(input, end)?)
+        }
+    };
+    let (filter, mut end) = word(input, filter_at)?;
+    let (mut queue, mut weight) = (None, 1);
+    if let Some(queue_at) = blank(input, end) {
+        let (name, queue_end) = word(input, queue_at)?;
+        let (number, weight_end) = word(input, blank(input, queue_end)?)?;
+        queue = Some(name);
+        weight = u32::try_from(size(number)?).ok()?;
+        end = weight_end;
+    }
+    let is_common = input.get(end..end + 2)? == b"\r\n"
+        && end - WORDS_AT <= dialect.limits.max_control_line_bytes;
+    let interest = RouteSubscription { origin: None, account, filter, queue, weight };
+    is_common.then_some((interest, end + 2))
+}
+
+/// Returns the word that begins there, unless it is empty, and its end.
+#[inline]
+fn word(input: &[u8], from: usize) -> Option<(&[u8], usize)> {
+    let end = word_end(input, from)?;
+    (end > from).then(|| (&input[from..end], end))
+}
+
+/// Returns the place behind a blank.
+#[inline]
+fn blank(input: &[u8], at: usize) -> Option<usize> {
+    (input.get(at) == Some(&b' ')).then_some(at + 1)
 }
 
 /// Adds the messages at the start of `input` to `batch`, as many as fit, have the same recipients as those in it, and

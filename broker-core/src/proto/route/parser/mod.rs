@@ -177,10 +177,13 @@ impl RouteParser {
         limits: &RouteLimits,
     ) -> Result<RouteParsed<'a>, RouteFault> {
         let dialect = Dialect { account, limits };
-        if self.skipping.is_none()
-            && let Some((message, used)) = fast::message(input, dialect)
-        {
-            return Ok(RouteParsed::Op { op: RouteOp::Message(message), used });
+        if self.skipping.is_none() {
+            if let Some((message, used)) = fast::message(input, dialect) {
+                return Ok(RouteParsed::Op { op: RouteOp::Message(message), used });
+            }
+            if let Some((interest, used)) = fast::interest(input, dialect) {
+                return Ok(RouteParsed::Op { op: RouteOp::Subscribe(interest), used });
+            }
         }
         self.parse_any(input, dialect)
     }

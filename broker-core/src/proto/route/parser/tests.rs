@@ -142,6 +142,41 @@ fn interest_has_an_account_a_filter_and_a_queue_group() {
     }
 }
 
+/// Each spelling is parsed alike by both paths: see [`one`].
+#[test]
+fn only_interest_in_the_usual_spelling_takes_the_fast_path() {
+    let limits = RouteLimits { max_control_line_bytes: 9, ..RouteLimits::default() };
+    let is_fast = |line: &str, account: Option<&'static [u8]>| {
+        let dialect = Dialect { account, limits: &limits };
+        let parsed = fast::interest(line.as_bytes(), dialect);
+        assert!(parsed.is_none_or(|(_, used)| used == line.len()), "{line:?}");
+        parsed.is_some()
+    };
+    for line in ["RS+ A f\r\n", "RS+ A f q 3\r\n"] {
+        assert!(is_fast(line, None), "{line:?}");
+        assert!(is_fast(&line.replace("A ", ""), Some(b"A")), "{line:?}");
+    }
+    for line in [
+        "RS+ A f\n",
+        "RS+  A f\r\n",
+        "RS+ A  f\r\n",
+        "RS+ A f \r\n",
+        "RS+ A f q\r\n",
+        "RS+ A f q x\r\n",
+        "RS+ A\tf\r\n",
+        "rs+ A f\r\n",
+        "RS- A f\r\n",
+        "RS+ A\r\n",
+        "RS+ A f",
+        "RS+ A f\r",
+        "RS+ A f\rx\r\n",
+        "RS+ A abcdefgh\r\n",
+    ] {
+        assert!(!is_fast(line, None), "{line:?}");
+    }
+    assert!(is_fast("RS+ A abcdefg\r\n", None), "as long as a line may be");
+}
+
 #[test]
 fn messages_have_an_account_a_reply_and_queue_groups() {
     let dialect = Spoken::default();
