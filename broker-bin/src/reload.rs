@@ -173,6 +173,16 @@ mod tests {
         )
     }
 
+    /// Checks the file with this password.
+    fn load(password: &str) -> (Options, Deciders) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("natsd.conf");
+        std::fs::write(&file, config(password)).unwrap();
+        let request = Request { file: Some(file), ..Request::default() };
+        let (loaded, deciders) = load_checked(&request).unwrap();
+        (loaded.options, deciders)
+    }
+
     fn grants(deciders: &Deciders, password: &str) -> [Grant; 2] {
         let authenticator = deciders.all.clone().authenticator();
         [("same", "s"), ("changed", password)].map(|(name, password)| {
@@ -185,14 +195,6 @@ mod tests {
     /// With tens of thousands of users they take most of the time of a reload.
     #[test]
     fn a_reload_builds_the_access_rules_once_and_keeps_unchanged_permissions() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("natsd.conf");
-        let request = Request { file: Some(file.clone()), ..Request::default() };
-        let load = |password: &str| {
-            std::fs::write(&file, config(password)).unwrap();
-            let (loaded, deciders) = load_checked(&request).unwrap();
-            (loaded.options, deciders)
-        };
         let (old, before) = load("one");
         BUILT_LISTS.set(0);
         let checked = load("two");
@@ -212,14 +214,6 @@ mod tests {
     /// A plan that built them itself would not take these, which are of no options.
     #[test]
     fn a_plan_takes_the_access_rules_of_the_check() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("natsd.conf");
-        let request = Request { file: Some(file.clone()), ..Request::default() };
-        let load = |password: &str| {
-            std::fs::write(&file, config(password)).unwrap();
-            let (loaded, deciders) = load_checked(&request).unwrap();
-            (loaded.options, deciders)
-        };
         let ((old, before), (new, _), (_, other)) = (load("one"), load("two"), load("three"));
         let plan = Plan::make(&old, (new, other), &before, None).unwrap();
         grants(&plan.deciders.unwrap(), "three");

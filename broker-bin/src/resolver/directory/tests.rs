@@ -21,7 +21,7 @@ fn jwt(name: &str) -> String {
     encode(&claims, &pair(KeyKind::Operator, 1)).unwrap().expose().to_owned()
 }
 
-/// What the clock of the broker does when it is read the next time.
+/// A function that the clock of the broker calls once, at its next reading.
 type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
 /// Between the read of a JWT and its use the broker's clock is read.
