@@ -21,6 +21,14 @@ pub(crate) const MOST: usize = 2 * PART + 6 * 29;
 /// The most parts that one operation makes: 128 KiB without their entries.
 const MOST_PARTS_AT_ONCE: usize = 4096;
 
+/// An entry of a [`Table`].
+pub(crate) trait Entry {
+    /// Loads the memory that its hash is computed from, if that is elsewhere, so that it is in the processor's cache.
+    fn touch(&self) -> usize {
+        0
+    }
+}
+
 /// The caller compares entries and passes their hashes, which are computed again when entries move.
 pub(crate) struct Table<T> {
     /// Part `i` has the entries whose bits end in `i`, as a number of `mask`'s width, or of one bit less
@@ -44,6 +52,9 @@ impl Place {
     }
 }
 
+/// A place in an array.
+impl Entry for u32 {}
+
 /// Returns the bits of a hash that select the part; the tables within the parts use others.
 fn bits(hash: u64) -> u32 {
     (hash >> 24) as u32
@@ -55,7 +66,7 @@ impl<T> Default for Table<T> {
     }
 }
 
-impl<T> Table<T> {
+impl<T: Entry> Table<T> {
     /// Returns a table that needs no splitting up to about so many entries. It has no memory for them yet.
     pub(crate) fn for_entries(expected: usize) -> Self {
         let parts = (expected / PART).clamp(1, MOST_PARTS_AT_ONCE);
@@ -92,7 +103,11 @@ impl<T> Table<T> {
     /// Adds an entry, which must be new.
     pub(crate) fn insert(&mut self, hash: u64, value: T, hash_of: impl Fn(&T) -> u64) {
         let at = self.part_of(bits(hash));
-        self.parts[at].insert_unique(hash, value, &hash_of);
+        let part = &mut self.parts[at];
+        if part.len() == part.capacity() {
+            touch_all(part);
+        }
+        part.insert_unique(hash, value, &hash_of);
         self.len += 1;
         if self.len > self.parts.len() * PART {
             self.split(hash_of);
@@ -159,6 +174,7 @@ impl<T> Table<T> {
     fn settle(&mut self, at: usize, hash_of: impl Fn(&T) -> u64) {
         let part = &mut self.parts[at];
         if part.len() * 8 < part.capacity() && part.capacity() > PART {
+            touch_all(part);
             part.shrink_to(part.capacity() / 2, &hash_of);
         }
         if self.len * 4 < (self.parts.len() - 1) * PART {
@@ -174,6 +190,7 @@ impl<T> Table<T> {
         }
         let old = &mut self.parts[(new & (self.mask >> 1)) as usize];
         let all = std::mem::take(old);
+        touch_all(&all);
         let mut other = HashTable::with_capacity(all.len() / 2);
         *old = HashTable::with_capacity(all.len() / 2);
         for value in all {
@@ -190,6 +207,7 @@ impl<T> Table<T> {
             return;
         }
         let Some(last) = self.parts.pop() else { return };
+        touch_all(&last);
         let number = self.parts.len() as u32;
         let into = &mut self.parts[(number & (self.mask >> 1)) as usize];
         for value in last {
@@ -207,6 +225,13 @@ impl<T> Table<T> {
     pub(crate) fn into_drain(self) -> Drain<T> {
         Drain { parts: self.parts, current: None }
     }
+}
+
+/// Loads what the hashes of all entries of a part are computed from. None of these loads depends on another, so that the
+/// processor runs them at the same time; one after the other, they take most of the time of moving entries.
+fn touch_all<T: Entry>(part: &HashTable<T>) {
+    let sum = part.iter().fold(0, |sum: usize, entry| sum.wrapping_add(entry.touch()));
+    std::hint::black_box(sum);
 }
 
 /// The iterator of [`Table::into_drain`].
@@ -238,6 +263,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    impl Entry for u64 {}
 
     fn hash(value: &u64) -> u64 {
         FixedState::with_seed(7).hash_one(value)
@@ -280,6 +307,42 @@ mod tests {
         assert!(most.get() <= 2 * MOST, "{} by a removal", most.get());
         assert_eq!((table.len(), table.parts.len(), table.mask), (0, 1, 0));
         assert!(table.parts[0].capacity() <= 2 * PART);
+    }
+
+    /// An entry that notes in which operation it was touched.
+    struct Noting<'a> {
+        value: u64,
+        touched: Cell<u64>,
+        operation: &'a Cell<u64>,
+    }
+
+    impl Entry for Noting<'_> {
+        fn touch(&self) -> usize {
+            self.touched.set(self.operation.get());
+            0
+        }
+    }
+
+    #[test]
+    fn entries_are_loaded_before_an_operation_moves_them() {
+        let (operation, hashed) = (Cell::new(0), Cell::new(0));
+        let hash_of = |entry: &Noting<'_>| {
+            hashed.set(hashed.get() + 1);
+            assert_eq!(entry.touched.get(), operation.get(), "{} was not touched", entry.value);
+            hash(&entry.value)
+        };
+        let mut table = Table::default();
+        for value in 0..5_000 {
+            operation.set(operation.get() + 1);
+            let entry = Noting { value, touched: Cell::new(0), operation: &operation };
+            table.insert(hash(&value), entry, hash_of);
+        }
+        let by_growing = hashed.replace(0);
+        for value in 0..5_000 {
+            operation.set(operation.get() + 1);
+            assert!(table.remove(hash(&value), |entry| entry.value == value, hash_of).is_some());
+        }
+        assert!(by_growing > 5_000 && hashed.get() > 1_000, "{by_growing}, {hashed:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::Interested;
 use super::event_listener::EventListener;
 use super::pending::{Key, Progress, hash};
 use crate::sync::Arc;
-use crate::table::Table;
+use crate::table::{self, Table};
 
 /// The counts of one interest, with its listeners.
 pub(super) struct Counts {
@@ -29,6 +29,9 @@ struct Entry {
     /// The first listener has received it when it was counted, and receives all of its changes.
     is_first_told: bool,
 }
+
+/// Its key keeps its hash.
+impl table::Entry for Entry {}
 
 impl Entry {
     /// Returns the count for a listener to these kinds.

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use super::Interested;
 use super::matches::Matches;
 use crate::sync::Arc;
-use crate::table::Table;
+use crate::table::{Entry, Table};
 
 /// The number of subscriptions up to which a removal searches the list.
 const FEW: usize = 32;
@@ -76,6 +76,12 @@ pub(super) struct Crowd<S> {
     list: Vec<Arc<S>>,
     /// The position of each in the list, by its address; none while there are few.
     places: Option<Table<u32>>,
+}
+
+impl<S: Interested> Entry for Crowd<S> {
+    fn touch(&self) -> usize {
+        self.first().map_or(0, Entry::touch)
+    }
 }
 
 impl<S> Default for Crowd<S> {

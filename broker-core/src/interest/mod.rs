@@ -32,6 +32,7 @@ use std::hash::BuildHasher;
 use crate::stats::InterestStats;
 use crate::subject::{Mappings, first_token};
 use crate::sync::{Arc, AtomicBool, Ordering, RwLock};
+use crate::table::Entry;
 use arc_swap::ArcSwapOption;
 use events::{Events, tell};
 use foldhash::fast::FixedState;
@@ -242,6 +243,16 @@ pub(crate) fn touch_all<'a, S: Interested + 'a>(subscriptions: impl Iterator<Ite
         sum.wrapping_add(Arc::strong_count(subscription)).wrapping_add(subscription.touch_memory())
     });
     std::hint::black_box(sum);
+}
+
+impl<S: Interested> Entry for Arc<S> {
+    #[inline]
+    fn touch(&self) -> usize {
+        // Both ends: a text may be in two cache lines.
+        let filter = self.filter();
+        filter.first().map_or(0, |byte| usize::from(*byte))
+            + filter.last().map_or(0, |byte| usize::from(*byte))
+    }
 }
 
 /// A point in the history of the interest in subjects with one first token.

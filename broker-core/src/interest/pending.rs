@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use crate::sync::Arc;
-use crate::table::{Place, Table};
+use crate::table::{Entry, Place, Table};
 
 /// A filter and a queue group, shared by all that keep them.
 #[derive(Clone, Eq, PartialEq)]
@@ -41,6 +41,9 @@ impl Key {
         self.hash
     }
 }
+
+/// It keeps its hash.
+impl Entry for (Key, u64) {}
 
 pub(super) fn hash(filter: &[u8], queue: Option<&[u8]>, hasher: &FixedState) -> u64 {
     let mut hasher = hasher.build_hasher();

@@ -16,7 +16,7 @@ use super::members::{self, Members};
 use crate::arena::Arena;
 use crate::subject::{Token, tokens};
 use crate::sync::Arc;
-use crate::table::Table;
+use crate::table::{Entry, Table};
 
 /// The subscriptions with wildcards, by filter.
 pub(super) struct Trie<S> {
@@ -62,6 +62,16 @@ struct Edge<S> {
 }
 
 const _: () = assert!(size_of::<Edge<()>>() == 24);
+
+impl<S: Interested> Entry for Edge<S> {
+    fn touch(&self) -> usize {
+        match &self.way {
+            Way::Leaf(members) => filter_of(members).first().map_or(0, |byte| usize::from(*byte)),
+            // Nodes are adjacent to each other.
+            Way::Node(_) => 0,
+        }
+    }
+}
 
 /// A step on the path to a subscription.
 #[derive(Clone, Copy)]
