@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use broker_core::auth::{self, Authenticator, ConnectionKind, NoAuth, Secret, Token, Users};
 use broker_net::Authenticators;
+use foldhash::fast::RandomState;
 
 #[cfg(feature = "jwt")]
 use super::Operators;
@@ -411,7 +412,7 @@ fn by_key(_key: &str) -> Option<auth::User> {
 #[derive(Default)]
 struct BuiltUsers<'a> {
     users: Vec<auth::User>,
-    names: HashSet<&'a str>,
+    names: HashSet<&'a str, RandomState>,
     known: KnownPermissions<'a>,
 }
 
@@ -444,7 +445,7 @@ impl<'a> BuiltUsers<'a> {
 
 /// Permissions already built, since thousands of users may share the same.
 #[derive(Default)]
-struct KnownPermissions<'a>(HashMap<&'a Permissions, Arc<auth::Permissions>>);
+struct KnownPermissions<'a>(HashMap<&'a Permissions, Arc<auth::Permissions>, RandomState>);
 
 impl<'a> KnownPermissions<'a> {
     fn build(

@@ -194,10 +194,10 @@ fn compare(block: &Block, old: &dyn Any, new: &dyn Any, path: &str, changes: &mu
             }
         }
         // NATS 2.14: reload.go diffOptions and Reload: "any free port" keeps the current port, if there is one.
-        let keeps_port = match (&*path, &*before.show()) {
-            ("port", _) => after.show() == "0",
-            ("cluster.port", "0") => false,
-            ("websocket.port" | "cluster.port", _) => after.show() == "-1",
+        let keeps_port = match &*path {
+            "port" => after.show() == "0",
+            "cluster.port" if before.show() == "0" => false,
+            "websocket.port" | "cluster.port" => after.show() == "-1",
             _ => false,
         };
         if keeps_port {

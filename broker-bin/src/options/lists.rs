@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use figment::value::{Dict, Value as Plain};
+use foldhash::fast::RandomState;
 use serde::de::DeserializeOwned;
 
 use super::{Account, Export, Import, Options, Permissions, User};
@@ -25,7 +26,7 @@ pub(super) struct Lists {
     /// The list being read.
     current: List,
     /// Permissions shared by several users.
-    permissions: HashSet<Arc<Permissions>>,
+    permissions: HashSet<Arc<Permissions>, RandomState>,
 }
 
 /// One list.
@@ -100,7 +101,10 @@ fn read<S: Section + DeserializeOwned>(
     deserialize(&plain_dict(values))
 }
 
-fn share(known: &mut HashSet<Arc<Permissions>>, one: Arc<Permissions>) -> Arc<Permissions> {
+fn share(
+    known: &mut HashSet<Arc<Permissions>, RandomState>,
+    one: Arc<Permissions>,
+) -> Arc<Permissions> {
     if let Some(known) = known.get(&one) {
         return Arc::clone(known);
     }
