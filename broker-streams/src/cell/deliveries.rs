@@ -64,12 +64,14 @@ impl Cell {
         if let Some(member) = place {
             // The answer to the client waits for this position.
             member.begins_at = begins_at;
+            member.awaits_sync = begins_at > self.stream.storage().durable();
             member.consumer.announce(now, out);
             member.consumer.interest_changed(now, out);
         }
         self.follow(name.as_bytes());
         // The answer states the number of undelivered messages: it is made before the first delivery.
         self.has_work = true;
+        self.begins |= begins_at <= self.stream.storage().durable();
         Ok(())
     }
 

@@ -55,7 +55,8 @@ impl Cell {
         self.stream.finish_scrub(scrub)
     }
 
-    /// Takes the job back, sends the answers that waited for it, and delivers what has become visible.
+    /// Takes the job back, sends the answers that waited for it, and delivers what has become visible: with the next [`Self::run`] if
+    /// a consumer [begins](Self::begins), so that a client has the answer before the deliveries that it has asked for.
     ///
     /// # Errors
     ///
@@ -66,6 +67,7 @@ impl Cell {
         now: Time,
         out: &mut dyn Outbox,
     ) -> Result<(), StorageError> {
+        let before = self.stream.storage().durable();
         if let Err(error) = self.stream.finish_sync(job) {
             let mut failure = Vec::new();
             let answer = Answer::Error(ApiError::stream_store_failed(&error));
@@ -81,8 +83,11 @@ impl Cell {
         self.consumers.visit_awaiting(|member| {
             (member.is_due, self.has_work) = (true, true);
             member.awaits_sync = !are_all_visible;
+            self.begins |= (before + 1..=durable).contains(&member.begins_at);
         });
-        self.run(now, out);
+        if !self.begins || now < self.paused_until {
+            self.run(now, out);
+        }
         Ok(())
     }
 

@@ -85,6 +85,8 @@ pub struct Cell {
     follower: Option<Follower>,
     /// [`Self::run`] has something to do.
     has_work: bool,
+    /// See [`Self::begins`].
+    begins: bool,
     wake_at: Option<Time>,
     /// Nothing is delivered before this time, because a receiver does not keep up.
     paused_until: Time,
@@ -125,6 +127,7 @@ impl Cell {
             feed_version: 0,
             follower: None,
             has_work: false,
+            begins: false,
             paused_until: Time(0),
             compacted_bytes: 0,
             buffer: Vec::new(),
@@ -160,6 +163,12 @@ impl Cell {
     /// Returns true if [`Self::run`] has something to do, and deliveries are not paused.
     pub fn has_work(&self, now: Time) -> bool {
         self.has_work && now >= self.paused_until
+    }
+
+    /// Returns true if a consumer was created whose first deliveries are the work of the next [`Self::run`]: what was sent until now
+    /// leaves first, the answer to its creation among it. True once.
+    pub fn begins(&mut self) -> bool {
+        std::mem::take(&mut self.begins)
     }
 
     /// Delivers nothing before a time, because a receiver does not keep up.

@@ -1,6 +1,8 @@
 //! The service over a broker without sockets: what monitoring and operators are told.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "testing")]
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use broker_core::account::{AccountConfig, Export, Import};
@@ -351,6 +353,45 @@ fn a_push_consumer_delivers_to_those_who_subscribe_to_its_very_subject() {
     assert_eq!(info()["push_bound"], true);
     assert_eq!(block_on(own.next()).unwrap().subject.as_str(), "A.x");
     assert!(block_on(all.next()).is_some(), "it sees what is delivered to others");
+}
+
+/// The thread of deliveries is not woken before the client has the answer to the creation of its consumer: it would read both at
+/// once, and could have handled the messages before it knows of its consumer.
+#[cfg(feature = "testing")]
+#[test]
+fn the_answer_to_the_creation_of_a_consumer_leaves_before_its_deliveries_begin() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let note = |event| {
+        let events = Arc::clone(&events);
+        move || events.lock().unwrap().push(event)
+    };
+    let broker = Broker::new(broker_core::Options::default(), (Instant::now, SystemTime::now));
+    let options = Options {
+        accounts: BTreeMap::from([("$G".to_owned(), Some(AccountLimits::default()))]),
+        ..Options::default()
+    };
+    let (_streams, work) =
+        Streams::start_without_threads(&broker, options, None, note("woken")).unwrap();
+    let client = broker.client();
+    let publish = |subject: &str, reply: &str, payload: &str| {
+        let payload = payload.to_owned().into();
+        let (subject, reply) = (subject.to_owned(), reply.to_owned());
+        block_on(client.publish_with_reply(subject, reply, payload)).unwrap();
+        events.lock().unwrap().clear();
+        while work.turn() == Due::Now {}
+    };
+    let handle = |subject: &str, event| {
+        let note = note(event);
+        broker.handle(Grant::anonymous(), subject, None, move |_, _| note()).unwrap()
+    };
+    let _handlers = [handle("answer", "answered"), handle("to", "delivered")];
+    publish("$JS.API.STREAM.CREATE.S", "r", r#"{"name":"S","subjects":["s"],"storage":"memory"}"#);
+    publish("s", "r", "1");
+    let config = r#"{"stream_name":"S","config":{"deliver_subject":"to"}}"#;
+    publish("$JS.API.CONSUMER.CREATE.S", "answer", config);
+    let mut events = events.lock().unwrap().clone();
+    events.dedup();
+    assert_eq!(events, ["answered", "woken", "delivered"]);
 }
 
 /// Account B mirrors a stream of account C, whose streams start later.

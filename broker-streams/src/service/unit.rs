@@ -143,7 +143,12 @@ impl Unit {
         call: impl FnOnce(&mut Cell, Now, &mut dyn Outbox) -> R,
     ) -> R {
         self.server.broker.begin(scratch);
-        let result = self.call(scratch, call);
+        let (result, due) = self.call_locked(scratch, call);
+        if due.begins {
+            // A client that asks for deliveries reads the answer first.
+            self.server.broker.flush(scratch);
+        }
+        self.schedule(&due);
         self.server.broker.flush(scratch);
         result
     }
@@ -154,6 +159,17 @@ impl Unit {
         scratch: &mut Scratch,
         call: impl FnOnce(&mut Cell, Now, &mut dyn Outbox) -> R,
     ) -> R {
+        let (result, due) = self.call_locked(scratch, call);
+        self.schedule(&due);
+        result
+    }
+
+    /// Calls the cell. Returns what is to be scheduled, once the lock is released.
+    fn call_locked<R>(
+        self: &Arc<Self>,
+        scratch: &mut Scratch,
+        call: impl FnOnce(&mut Cell, Now, &mut dyn Outbox) -> R,
+    ) -> (R, Due) {
         let now = self.server.now();
         let mut locked = lock(&self.locked);
         let Locked { cell, publisher, share } = &mut *locked;
@@ -167,30 +183,29 @@ impl Unit {
         if self.server.has_started.load(Ordering::Acquire) {
             cell.request_feeds(now, &mut BrokerOutbox { publisher, scratch });
         }
-        let due = Due::of(cell, now);
+        let mut due = Due::of(cell, now);
         if self.has_new_consumers.swap(false, Ordering::AcqRel) {
-            self.follow_interest(cell, now);
+            due.looks = self.follow_interest(cell);
         }
         // The threads that are woken need the lock first of all.
         drop(locked);
-        self.schedule(&due, now);
-        result
+        (result, due)
     }
 
-    /// Has changes of interest told in what the consumers deliver to, and looks at once: what has changed before is not told.
-    fn follow_interest(self: &Arc<Self>, cell: &Cell, now: Time) {
+    /// Has changes of interest told in what the consumers deliver to. Returns true if it is to be looked at once: what has changed before
+    /// is not told.
+    fn follow_interest(self: &Arc<Self>, cell: &Cell) -> bool {
         let to = cell.consumers().filter_map(|consumer| consumer.delivers_to());
         let subjects: Vec<_> = to.map(|(subject, _)| Box::from(subject)).collect();
         let is_needed = !subjects.is_empty();
         let unit: Weak<Self> = Arc::downgrade(self);
         self.interest.set(self.timer, unit, subjects);
-        if is_needed {
-            self.tick_by(now);
-        }
+        is_needed
     }
 
     /// Schedules the work of the cell on the threads.
-    fn schedule(self: &Arc<Self>, due: &Due, now: Time) {
+    fn schedule(self: &Arc<Self>, due: &Due) {
+        let now = due.now;
         match due.sync {
             Urgency::Nothing => {}
             Urgency::Retry => self.tick_by(now.plus(SYNC_PAUSE)),
@@ -205,6 +220,9 @@ impl Unit {
         }
         if let Some(at) = due.wake_at {
             self.tick_by(at);
+        }
+        if due.looks {
+            self.tick_by(now);
         }
         if due.has_push_consumers && !self.interest.is_told() {
             self.tick_by(now.plus(INTEREST_INTERVAL));
@@ -262,19 +280,28 @@ impl Drop for Unit {
 
 /// The work of the threads that a cell has.
 struct Due {
+    /// The time of the call.
+    now: Time,
     sync: Urgency,
     has_work: bool,
     wake_at: Option<Time>,
     has_push_consumers: bool,
+    /// Interest in deliver subjects is to be looked at.
+    looks: bool,
+    /// What was sent leaves before the work.
+    begins: bool,
 }
 
 impl Due {
-    fn of(cell: &Cell, now: Time) -> Self {
+    fn of(cell: &mut Cell, now: Time) -> Self {
         Self {
+            now,
+            begins: cell.begins(),
             sync: cell.sync(),
             has_work: cell.has_work(now),
             wake_at: cell.wake_at(),
             has_push_consumers: cell.has_push_consumers(),
+            looks: false,
         }
     }
 }
