@@ -4,7 +4,8 @@ mod common;
 
 use std::time::Duration;
 
-use broker_core::{CloseReason, Limits};
+use broker_core::auth::Grant;
+use broker_core::{CloseReason, HandlerContext, HandlerSubscription, Limits, RawMessage};
 use common::{Party, World};
 
 const PENDING: Option<CloseReason> = Some(CloseReason::SlowConsumerPendingBytes);
@@ -211,4 +212,60 @@ fn many_publishers_are_resumed_a_few_at_a_time_in_order() {
     slow.write_handle.set_room(None);
     slow.session.byte_queue().drain(world.now, true, &mut world.scratch);
     assert_eq!(called(&publishers).len(), 10);
+}
+
+/// A handler that is behind from its second message on.
+#[allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+fn handler_behind(world: &World) -> HandlerSubscription {
+    let mut count = 0;
+    let handle = move |_: &RawMessage<'_>, context: &mut HandlerContext<'_>| {
+        count += 1;
+        if count > 1 {
+            context.fall_behind();
+        }
+    };
+    world.broker.handle(Grant::anonymous(), "x", None, handle).unwrap()
+}
+
+#[test]
+fn publishers_wait_for_a_handler_that_is_behind_until_it_has_caught_up() {
+    let mut world = world();
+    let (mut publisher, mut second, mut other) = (world.join(), world.join(), world.join());
+    let handler = handler_behind(&world);
+    world.send(&mut publisher, message());
+    assert!(!publisher.session.is_patient());
+    for publisher in [&mut publisher, &mut second] {
+        world.send(publisher, message());
+        assert!(publisher.session.is_patient() && publisher.session.is_patient());
+    }
+    world.send(&mut other, "PUB y 2\r\nhi\r\n");
+    assert!(!other.session.is_patient());
+    let wakes = [&publisher, &second].map(|party| party.write_handle.wakes());
+    handler.catch_up();
+    for (publisher, wakes) in [&mut publisher, &mut second].into_iter().zip(wakes) {
+        assert_eq!(publisher.write_handle.wakes(), wakes + 1, "once");
+        assert!(!publisher.session.is_patient());
+        world.send(publisher, message());
+        assert!(publisher.session.is_patient(), "it is behind again");
+    }
+}
+
+#[test]
+fn a_handler_that_stays_behind_delays_a_publisher_for_a_second_at_most() {
+    let mut world = world();
+    let mut publisher = world.join();
+    let handler = handler_behind(&world);
+    for _ in 0..2 {
+        world.send(&mut publisher, message());
+    }
+    for look in 1..=10 {
+        assert!(publisher.session.is_patient(), "{look}");
+        pass(&mut world, &mut publisher, LOOK);
+    }
+    assert!(!publisher.session.is_patient());
+    world.send(&mut publisher, message());
+    let wakes = publisher.write_handle.wakes();
+    drop(handler);
+    assert_eq!(publisher.write_handle.wakes(), wakes + 1, "nobody waits for one that has gone");
+    assert!(!publisher.session.is_patient());
 }

@@ -203,6 +203,8 @@ pub struct Scratch {
     pub(crate) unflushed_bytes: usize,
     /// Of the receivers that ask their publishers to wait, the one with most pending bytes.
     crowded: Option<(usize, Arc<Endpoint>)>,
+    /// A handler that asks the publishers of its messages to wait, because it is behind.
+    behind: Option<Arc<Endpoint>>,
     /// The touched endpoints need not be flushed by the current call.
     expects_more: bool,
     /// The trace of the current message, if it is traced.
@@ -323,8 +325,16 @@ impl Scratch {
         self.crowded.is_some()
     }
 
+    /// Records a handler that asks publishers to wait.
+    #[cold]
+    pub(crate) fn note_behind(&mut self, endpoint: &Arc<Endpoint>) {
+        self.behind = Some(Arc::clone(endpoint));
+    }
+
+    /// Takes the receiver that publishers should wait for.
     pub(crate) fn take_crowded(&mut self) -> Option<Arc<Endpoint>> {
-        self.crowded.take().map(|(_, endpoint)| endpoint)
+        let behind = self.behind.take();
+        self.crowded.take().map_or(behind, |(_, endpoint)| Some(endpoint))
     }
 
     /// Returns an empty block with room for at least `bytes`, of full size if `wants_whole`.

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::{Accepted, Destination, Endpoint, OutCounts, Run, Scratch, Subscription};
+use super::{Accepted, Ahead, Destination, Endpoint, OutCounts, Run, Scratch, Subscription};
 use crate::error::CloseReason;
 use crate::limits::{
     HANDLER_HOPS, HANDLER_KEPT, HANDLER_QUEUE_BYTES, HANDLER_QUEUE_MESSAGES, HANDLER_TURN,
@@ -26,7 +26,7 @@ use crate::limits::{
 use crate::message::RawMessage;
 use crate::message_trace::StreamTrace;
 use crate::proto::{Publish, encode};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::trace::Trace;
 
 /// The function of a handler.
@@ -62,6 +62,12 @@ struct State {
     panics: u64,
     /// Publishers that wait for room, one waker for each task.
     writers: Vec<Waker>,
+    /// What the handler does with the messages is behind.
+    is_behind: bool,
+    /// Publishers that wait until it has caught up. Their tickets are in ascending order.
+    waiting: Vec<Weak<Endpoint>>,
+    /// The number of those that have waited before, and are woken.
+    called: u64,
     counts: OutCounts,
 }
 
@@ -242,6 +248,19 @@ impl HandlerQueue {
         self.state.lock().panics
     }
 
+    /// Has publishers wait, as [`Destination::look_ahead`] states, until [`Self::catch_up`].
+    pub(crate) fn fall_behind(&self) {
+        self.state.lock().is_behind = true;
+    }
+
+    /// Has publishers go on.
+    pub(crate) fn catch_up(&self) {
+        let called = self.state.lock().call_waiting();
+        for publisher in called.iter().filter_map(Weak::upgrade) {
+            publisher.destination.wake();
+        }
+    }
+
     /// Queues the reply to a request of the handler's own that has no responders.
     pub(crate) fn put_no_responders(
         &self,
@@ -357,6 +376,13 @@ impl State {
         }
     }
 
+    /// Takes the publishers that wait until the handler has caught up, which it has.
+    fn call_waiting(&mut self) -> Vec<Weak<Endpoint>> {
+        self.is_behind = false;
+        self.called += self.waiting.len() as u64;
+        std::mem::take(&mut self.waiting)
+    }
+
     fn take_writers(&mut self) -> Vec<Waker> {
         let has_room = !self.is_open || self.pending.is_at_most_half();
         if has_room { std::mem::take(&mut self.writers) } else { Vec::new() }
@@ -411,6 +437,25 @@ impl Destination for HandlerQueue {
         Poll::Pending
     }
 
+    /// A handler that is behind is waited for as long as a publisher waits at most: whether it proceeds is decided by who says that it is
+    /// behind.
+    fn look_ahead(&self, publisher: &Arc<Endpoint>, ticket: Option<u64>) -> Option<Ahead> {
+        let mut state = self.state.lock();
+        if !state.is_behind || !state.is_open {
+            return None;
+        }
+        let called = state.called;
+        if ticket.is_some_and(|ticket| ticket <= called) {
+            // It has had to wait once, whatever others have sent since.
+            return None;
+        }
+        let ticket = ticket.unwrap_or_else(|| {
+            state.waiting.push(Arc::downgrade(publisher));
+            called + state.waiting.len() as u64
+        });
+        Some(Ahead { ticket, out_bytes: 0, step_bytes: 0 })
+    }
+
     /// Does nothing: a handler is run by [`Self::run_handler`] only, because queues are also flushed during a delivery.
     fn flush(&self, _scratch: &mut Scratch) {}
 
@@ -442,6 +487,7 @@ impl Destination for HandlerQueue {
             state.take_writers()
         };
         writers.into_iter().for_each(Waker::wake);
+        self.catch_up();
     }
 
     fn close(&self, reason: CloseReason) {

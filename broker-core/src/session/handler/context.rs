@@ -57,6 +57,17 @@ impl HandlerContext<'_> {
         Some(to_json(&Requester::of(&endpoint, account, true, &shared.context)))
     }
 
+    /// Has the client whose thread runs the handler wait before it sends more: its connection is not read until
+    /// [`HandlerSubscription::catch_up`](super::HandlerSubscription::catch_up), for a second at most for each piece of their input.
+    /// For a handler that only begins the work on a message: it should not call this if the work does not proceed. Other servers
+    /// and in-process clients do not wait.
+    pub fn fall_behind(&mut self) {
+        if let Some(queue) = self.link.queue.upgrade() {
+            queue.fall_behind();
+            self.scratch.note_behind(&self.link.member.endpoint);
+        }
+    }
+
     /// Returns the working memory of the call, for a [`ServerPublisher`](crate::ServerPublisher). It is flushed when the
     /// handler has returned.
     pub fn scratch(&mut self) -> &mut Scratch {

@@ -96,6 +96,11 @@ impl HandlerSubscription {
         self.queue.counts().dropped
     }
 
+    /// Has the clients go on that wait because of [`HandlerContext::fall_behind`].
+    pub fn catch_up(&self) {
+        self.queue.catch_up();
+    }
+
     /// Returns the number of messages at which the handler panicked.
     pub fn panics(&self) -> u64 {
         self.queue.panics()
