@@ -7,6 +7,17 @@ pub const WAITING_ANSWERS: usize = 1 << 20;
 /// The most bytes of answers of one stream that wait for the disk.
 pub const WAITING_ANSWER_BYTES: usize = 64 << 20;
 
+/// The most bytes of one stream that wait for the disk. A disk that hangs is noticed by publishers before it takes all memory.
+pub const UNWRITTEN_BYTES: usize = 128 << 20;
+
+/// The bytes of one stream that wait for the disk from which publishers wait: a disk that is slower than its publishers, and proceeds, refuses
+/// nothing. Far more than a disk writes between two syncs, so that it is never idle.
+pub const BEHIND_BYTES: usize = 32 << 20;
+
+/// The longest time for which publishers wait for a disk that finishes no sync, in nanoseconds: one that writes 16 MB/s has written
+/// [`BEHIND_BYTES`] then.
+pub const BEHIND_TIME: i64 = 2_000_000_000;
+
 /// The most messages that a consumer delivers before others of its stream do, and before its stream does other work.
 pub const DELIVERIES_A_TURN: usize = 256;
 

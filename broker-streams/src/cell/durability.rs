@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::{Cell, Change};
 use crate::config::Time;
 use crate::error::ApiError;
-use crate::limits::{JOURNAL_GROWTH, JOURNAL_MIN_BYTES};
+use crate::limits::{BEHIND_BYTES, BEHIND_TIME, JOURNAL_GROWTH, JOURNAL_MIN_BYTES};
 use crate::outbox::Outbox;
 use crate::store::{Damage, Scrub, StorageError, SyncJob};
 use crate::stream::Answer;
@@ -35,6 +35,14 @@ impl Cell {
         } else {
             Urgency::Nothing
         }
+    }
+
+    /// Returns true if publishers should wait before they send more, because the disk is slower than they are; false if it has not
+    /// finished a sync for long, so that they learn that it hangs.
+    #[inline]
+    pub fn is_behind(&mut self, now: Time) -> bool {
+        self.stream.storage().unwritten_bytes() > BEHIND_BYTES
+            && now.since(*self.behind_since.get_or_insert(now)) < BEHIND_TIME
     }
 
     /// Takes the changes that are to become durable, to be written without the lock of the owner. `None` if there are
@@ -68,6 +76,7 @@ impl Cell {
         out: &mut dyn Outbox,
     ) -> Result<(), StorageError> {
         let before = self.stream.storage().durable();
+        self.behind_since = None;
         if let Err(error) = self.stream.finish_sync(job) {
             let mut failure = Vec::new();
             let answer = Answer::Error(ApiError::stream_store_failed(&error));

@@ -90,6 +90,8 @@ pub struct Cell {
     wake_at: Option<Time>,
     /// Nothing is delivered before this time, because a receiver does not keep up.
     paused_until: Time,
+    /// The time since when so much waits for the disk that publishers wait; see [`Self::is_behind`].
+    behind_since: Option<Time>,
     /// The bytes of the journal when it was last compacted.
     compacted_bytes: u64,
     /// Memory for one entry of the journal, or one answer.
@@ -129,6 +131,7 @@ impl Cell {
             has_work: false,
             begins: false,
             paused_until: Time(0),
+            behind_since: None,
             compacted_bytes: 0,
             buffer: Vec::new(),
             latencies: Latencies::default(),

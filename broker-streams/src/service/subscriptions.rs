@@ -40,8 +40,10 @@ impl Subscriptions {
     ) -> Self {
         let of_messages = Weak::clone(unit);
         let messages = broker.handle_as_stream(account, stream, move |message, context| {
-            if let Some(unit) = of_messages.upgrade() {
-                unit.publish(message, context.scratch());
+            if let Some(unit) = of_messages.upgrade()
+                && unit.publish(message, context.scratch())
+            {
+                context.fall_behind();
             }
         });
         let of_requests = Weak::clone(unit);
@@ -61,6 +63,11 @@ impl Subscriptions {
             account: account.to_owned(),
             unit: Weak::clone(unit),
         }
+    }
+
+    /// Has publishers go on that wait for the disk.
+    pub(super) fn catch_up(&self) {
+        self.messages.catch_up();
     }
 
     /// Follows changes of the stream and its consumers.

@@ -36,8 +36,8 @@ pub(super) trait Task: Send + Sync {
 
 /// A stream, as its subscriptions see it.
 pub(super) trait Receiver: Send + Sync {
-    /// Handles a message to a subject of the stream.
-    fn publish(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch);
+    /// Handles a message to a subject of the stream. Returns true if publishers should wait before they send more.
+    fn publish(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) -> bool;
 
     /// Handles a message to a consumer, or a request for messages.
     fn receive(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch);

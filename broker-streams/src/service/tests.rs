@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use broker_core::account::{AccountConfig, Export, Import};
 use broker_core::auth::Grant;
 use broker_core::endpoint::Scratch;
+#[cfg(feature = "testing")]
+use broker_core::session::client::Arrival;
 use broker_core::{Broker, HeaderMap, SubjectFilter};
 use futures_executor::block_on;
 
@@ -392,6 +394,85 @@ fn the_answer_to_the_creation_of_a_consumer_leaves_before_its_deliveries_begin()
     let mut events = events.lock().unwrap().clone();
     events.dedup();
     assert_eq!(events, ["answered", "woken", "delivered"]);
+}
+
+/// A connection whose bytes nobody reads.
+#[cfg(feature = "testing")]
+#[derive(Clone, Default)]
+struct Connection(Arc<Mutex<usize>>);
+
+#[cfg(feature = "testing")]
+impl broker_core::endpoint::WriteHandle for Connection {
+    fn try_write(&self, pieces: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+        Ok(pieces.iter().map(|piece| piece.len()).sum())
+    }
+
+    fn wake(&self) {
+        *self.0.lock().unwrap() += 1;
+    }
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn publishers_wait_for_a_disk_that_is_slower_than_they_are_and_not_for_one_that_hangs() {
+    let begin = Instant::now();
+    let time = Arc::new(Mutex::new(Duration::ZERO));
+    let clock = {
+        let (monotonic, system) = (Arc::clone(&time), Arc::clone(&time));
+        (
+            move || begin + *monotonic.lock().unwrap(),
+            move || SystemTime::UNIX_EPOCH + *system.lock().unwrap(),
+        )
+    };
+    let broker = Broker::new(broker_core::Options::default(), clock);
+    let options = Options {
+        accounts: BTreeMap::from([("$G".to_owned(), Some(AccountLimits::default()))]),
+        ..Options::default()
+    };
+    let disk = crate::testing::TestDisk::new(7);
+    let (_streams, work) =
+        Streams::start_without_threads(&broker, options, Some(&disk), || ()).unwrap();
+    let work = || while work.turn() == Due::Now {};
+    let config = r#"{"name":"S","subjects":["s"]}"#;
+    block_on(broker.client().publish("$JS.API.STREAM.CREATE.S", config.into())).unwrap();
+    work();
+    let (connection, mut scratch) = (Connection::default(), Scratch::new());
+    let mut sessions = [(); 2].map(|()| {
+        let handle = Box::new(connection.clone());
+        broker.open(Arrival::default(), handle, begin, &mut scratch)
+    });
+    let message = format!("PUB s 1000000\r\n{}\r\n", "x".repeat(1_000_000));
+    let mut send = |by: usize, text: &str| {
+        let received = sessions[by].receive(begin, text.as_bytes(), None, &mut scratch);
+        assert_eq!(received.used, text.len());
+        sessions[by].is_patient()
+    };
+    for by in [0, 1] {
+        send(by, "CONNECT {\"verbose\":false}\r\n");
+    }
+    for _ in 0..2 {
+        for count in 1..=33 {
+            assert!(!send(0, &message), "{count} MB wait");
+        }
+        assert!(send(0, &message), "34 MB wait");
+        let wakes = *connection.0.lock().unwrap();
+        work();
+        assert_eq!(*connection.0.lock().unwrap(), wakes + 1, "the session is woken");
+        assert!(!send(0, ""), "all is written");
+    }
+    for _ in 0..34 {
+        send(0, &message);
+    }
+    *time.lock().unwrap() += Duration::from_millis(1_999);
+    assert!(send(1, &message));
+    *time.lock().unwrap() += Duration::from_millis(1);
+    work();
+    assert!(!send(1, ""), "it is behind no more");
+    for _ in 0..34 {
+        send(0, &message);
+    }
+    *time.lock().unwrap() += Duration::from_secs(2);
+    assert!(!send(1, &message), "nothing was written for two seconds");
 }
 
 /// Account B mirrors a stream of account C, whose streams start later.

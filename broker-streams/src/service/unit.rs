@@ -307,7 +307,7 @@ impl Due {
 }
 
 impl Receiver for Unit {
-    fn publish(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
+    fn publish(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) -> bool {
         let incoming = incoming(message);
         if let Some(trace) = message.trace() {
             let of = (&incoming, trace.is_only());
@@ -315,9 +315,13 @@ impl Receiver for Unit {
                 cell.publish_traced(of, time, room, out)
             };
             let report = self.call(scratch, publish);
-            return self.server.broker.report_traced(trace, report);
+            self.server.broker.report_traced(trace, report);
+            return false;
         }
-        self.call(scratch, |cell, now, out| cell.publish(&incoming, now.time, now.room, out));
+        self.call(scratch, |cell, now, out| {
+            cell.publish(&incoming, now.time, now.room, out);
+            cell.is_behind(now.time)
+        })
     }
 
     fn receive(self: Arc<Self>, message: &RawMessage<'_>, scratch: &mut Scratch) {
@@ -377,17 +381,21 @@ impl Task for Unit {
     }
 
     fn finish_sync(self: Arc<Self>, job: Box<dyn SyncJob>, scratch: &mut Scratch) {
-        self.with(scratch, |cell, Now { time: now, .. }, out| {
+        let is_behind = self.with(scratch, |cell, Now { time: now, .. }, out| {
             let Err(error) = cell.finish_sync(job, now, out) else {
                 *lock(&self.failure) = None;
-                return;
+                return cell.is_behind(now);
             };
             *lock(&self.failure) = Some(error.to_string());
             self.server.counters.note_failure();
             self.sync_after.store(now.plus(SYNC_PAUSE).0, Ordering::Release);
             let stream = cell.name();
             tracing::error!("Stream {stream:?} cannot be stored, and refuses messages: {error}");
+            false
         });
+        if !is_behind && let Some(subscriptions) = &*lock(&self.subscriptions) {
+            subscriptions.catch_up();
+        }
     }
 }
 

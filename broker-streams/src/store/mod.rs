@@ -265,6 +265,11 @@ pub trait Storage: Send {
     /// While it [has no room](Self::lacks_room), each call returns a job that tries again: once a second is enough.
     fn begin_sync(&mut self) -> Option<Box<dyn SyncJob>>;
 
+    /// Returns the bytes that wait to be written; 0 of a store in memory.
+    fn unwritten_bytes(&self) -> usize {
+        0
+    }
+
     /// Returns true if messages are refused because the disk is full, until a job has found room.
     fn lacks_room(&self) -> bool {
         false

@@ -61,9 +61,7 @@ use super::index::Index;
 use super::record::{Header, Kind, is_storable, length};
 use super::{Position, Record, StorageError};
 use crate::config::Time;
-
-/// The most bytes that wait for the disk. A disk that hangs is noticed by publishers before it takes all memory.
-const UNWRITTEN_BYTES: usize = 128 * 1024 * 1024;
+use crate::limits::UNWRITTEN_BYTES;
 
 /// The length at which a segment without messages is left, so that it can be deleted.
 const LEFT_BYTES: usize = 256 * 1024;

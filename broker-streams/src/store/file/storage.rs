@@ -203,6 +203,10 @@ impl Storage for FileStorage {
         self.begin().map(|job| Box::new(job) as Box<dyn SyncJob>)
     }
 
+    fn unwritten_bytes(&self) -> usize {
+        self.tail.unwritten_bytes()
+    }
+
     fn lacks_room(&self) -> bool {
         matches!(self.health, Health::Full)
     }
