@@ -232,3 +232,33 @@ async fn the_server_lends_nobody_its_rights_by_a_reply_subject() {
     assert!(message.subject.ends_with(".STATSZ"), "{}", message.subject);
     server.daemon.stop().await;
 }
+
+#[tokio::test]
+async fn types_of_options_are_checked_for_each_kind_of_request() {
+    let server = Server::start().await;
+    let operator = server.operator().await;
+    let one = |name: &str| format!("$SYS.REQ.SERVER.{}.{name}", server.id());
+    let wrong = |field: &str, expected: &str| {
+        json!({"code": 400, "description": format!(
+            "json: cannot unmarshal number into Go struct field {field} of type {expected}"
+        )})
+    };
+    for (subject, option, field, expected) in [
+        (one("LEAFZ"), "account", "LeafzEventOptions.LeafzOptions.account", "string"),
+        (one("RAFTZ"), "group", "RaftzEventOptions.RaftzOptions.group", "string"),
+        (one("GATEWAYZ"), "accounts", "GatewayzEventOptions.GatewayzOptions.accounts", "bool"),
+        (one("IPQUEUESZ"), "all", "IpqueueszEventOptions.IpqueueszOptions.all", "bool"),
+        (one("RELOAD"), "host", "EventFilterOptions.host", "string"),
+        (one("KICK"), "host", "EventFilterOptions.host", "string"),
+        (
+            "$SYS.REQ.ACCOUNT.A.STATZ".into(),
+            "accounts",
+            "AccountStatzEventOptions.AccountStatzOptions.accounts",
+            "[]string",
+        ),
+    ] {
+        let answer = ask(&operator, &subject, &format!("{{\"{option}\": 5}}")).await;
+        assert_eq!(answer["error"], wrong(field, expected), "{subject}");
+    }
+    server.daemon.stop().await;
+}

@@ -4,6 +4,7 @@ use broker_core::{ServerInfo, Subject, SubjectFilter, go_json};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::fields::{self, Form};
 use super::options::{Invalid, RequestOptions};
 use super::service::{AccountService, Service};
 use super::user_info::UserInfo;
@@ -81,31 +82,31 @@ pub(super) fn answer(sender: &Sender, service: &Service, payload: &[u8]) -> Answ
             plain(&ServerId { name, host, id })
         }
         Service::Statsz => statsz(sender, payload),
-        Service::Varz => ask.about("Varz", |_| Ok(observer.varz())),
-        Service::Subsz => ask.about("Subsz", |options| Ok(observer.subsz(&subsz(options)?)?)),
-        Service::Connz => ask.about("Connz", |options| connz(sender, options, None)),
-        Service::Routez => ask.about("Routez", |options| {
-            let subscriptions = subscription_lists(options)?;
+        Service::Varz => ask.about(&fields::VARZ, |_| Ok(observer.varz())),
+        Service::Subsz => ask.about(&fields::SUBSZ, |options| Ok(observer.subsz(&subsz(options))?)),
+        Service::Connz => ask.about(&fields::CONNZ, |options| connz(sender, options, None)),
+        Service::Routez => ask.about(&fields::ROUTEZ, |options| {
+            let subscriptions = subscription_lists(options);
             Ok(observer.routez(&RoutezOptions { subscriptions }))
         }),
-        Service::Gatewayz => ask.about("Gatewayz", |_| Ok(observer.gatewayz())),
-        Service::Leafz => ask.about("Leafz", |_| Ok(observer.leafz())),
-        Service::Accountz => ask.about("Accountz", |options| {
-            let account = options.text("account")?;
+        Service::Gatewayz => ask.about(&fields::GATEWAYZ, |_| Ok(observer.gatewayz())),
+        Service::Leafz => ask.about(&fields::LEAFZ, |_| Ok(observer.leafz())),
+        Service::Accountz => ask.about(&fields::ACCOUNTZ, |options| {
+            let account = options.text("account");
             Ok(observer.accountz(Some(&*account).filter(|name| !name.is_empty()))?)
         }),
         // A server that does not lead is silent.
-        Service::Jsz => {
-            ask.about("Jsz", |options| observer.jsz(&jsz(options)?).map_err(|_| Failure::Silent))
-        }
-        Service::Healthz => ask.about("Healthz", |options| healthz(sender, options)),
-        Service::Profilez => ask.about("Profilez", |options| {
-            let name = options.text("name")?;
+        Service::Jsz => ask.about(&fields::JSZ, |options| {
+            observer.jsz(&jsz(options)).map_err(|_| Failure::Silent)
+        }),
+        Service::Healthz => ask.about(&fields::HEALTHZ, |options| healthz(sender, options)),
+        Service::Profilez => ask.about(&fields::PROFILEZ, |options| {
+            let name = options.text("name");
             Ok(Profile { profile: None, error: profile_error(&name) })
         }),
-        Service::Expvarz => ask.about("Expvarz", |_| Ok(Expvarz::default())),
-        Service::Ipqueuesz => ask.about("Ipqueuesz", |_| Ok(Map::<String, Value>::new())),
-        Service::Raftz => ask.about("Raftz", |_| Ok(Map::<String, Value>::new())),
+        Service::Expvarz => ask.about(&fields::EXPVARZ, |_| Ok(Expvarz::default())),
+        Service::Ipqueuesz => ask.about(&fields::IPQUEUESZ, |_| Ok(Map::<String, Value>::new())),
+        Service::Raftz => ask.about(&fields::RAFTZ, |_| Ok(Map::<String, Value>::new())),
         Service::Kick => of_client(sender, payload, "kick", |cid| {
             let is_there = observer.broker().kick(cid);
             if is_there { Ok(()) } else { Err("no such client or leafnode id".to_owned()) }
@@ -114,8 +115,8 @@ pub(super) fn answer(sender: &Sender, service: &Service, payload: &[u8]) -> Answ
             observer.broker().send_lame_duck_info(cid).map_err(|error| error.to_string())
         }),
         Service::Account(service, account) => of_account(&ask, *service, account),
-        Service::AccountsStatz => ask.about("AccountStatz", |options| {
-            accounts_statz(sender, options, &options.texts("accounts")?)
+        Service::AccountsStatz => ask.about(&fields::ACCOUNT_STATZ, |options| {
+            accounts_statz(sender, options, &options.texts("accounts"))
         }),
         Service::Subscriptions => subscriptions(sender, payload),
         // Answered with the data of the requester.
@@ -127,19 +128,21 @@ fn of_account(ask: &Ask<'_>, service: AccountService, account: &str) -> Answer {
     let (sender, observer) = (ask.sender, ask.sender.observer());
     match service {
         AccountService::Connz => {
-            ask.about("Connz", |options| connz(sender, options, Some(account)))
+            ask.about(&fields::CONNZ, |options| connz(sender, options, Some(account)))
         }
-        AccountService::Subsz => ask.about("Subsz", |options| {
+        AccountService::Subsz => ask.about(&fields::SUBSZ, |options| {
             let (subscriptions, account) = (true, account.to_owned());
-            Ok(observer.subsz(&SubszOptions { subscriptions, account, ..subsz(options)? })?)
+            Ok(observer.subsz(&SubszOptions { subscriptions, account, ..subsz(options) })?)
         }),
-        AccountService::Leafz => ask.about("Leafz", |_| Ok(observer.leafz())),
-        AccountService::Jsz => ask.about("Jsz", |options| account_jsz(observer, options, account)),
-        AccountService::Info => ask.about("AccInfo", |_| {
+        AccountService::Leafz => ask.about(&fields::LEAFZ, |_| Ok(observer.leafz())),
+        AccountService::Jsz => {
+            ask.about(&fields::JSZ, |options| account_jsz(observer, options, account))
+        }
+        AccountService::Info => ask.about(&fields::ACCOUNT_INFO, |_| {
             let details = observer.accountz(Some(account))?.account_detail;
             details.ok_or_else(|| Failure::Data(format!("Account {account} does not exist")))
         }),
-        AccountService::Statz => ask.about("AccountStatz", |options| {
+        AccountService::Statz => ask.about(&fields::ACCOUNT_STATZ, |options| {
             accounts_statz(sender, options, &[account.to_owned()])
         }),
         // Answered by an event.
@@ -161,8 +164,8 @@ pub(super) fn user_info(sender: &Sender, user: Option<UserInfo>) -> Answer {
 
 /// Returns the answer to a request for a reload, unless the configuration must be reloaded.
 pub(super) fn must_reload(sender: &Sender, payload: &[u8]) -> Result<(), Answer> {
-    let options = RequestOptions::read("Reload", payload);
-    match options.and_then(|options| options.concerns(sender.observer())) {
+    let options = RequestOptions::read(&fields::SERVERS, payload);
+    match options.map(|options| options.concerns(sender.observer())) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Answer::None),
         Err(invalid) => Err(failed::<()>(sender, Failure::Options(invalid))),
@@ -177,7 +180,8 @@ pub(super) fn reloaded(sender: &Sender, result: Result<(), String>) -> Answer {
 /// Publishes the number of connections of an account as the answer, if it has some.
 // NATS 2.14: events.go connsRequest.
 pub(super) fn connections(sender: &Sender, account: &str, payload: &[u8], reply: &Subject) {
-    let named = match RequestOptions::read("Conns", payload).and_then(|one| one.text("acc")) {
+    let named = match RequestOptions::read(&fields::CONNECTIONS, payload).map(|one| one.text("acc"))
+    {
         Ok(named) => named,
         Err(_) => {
             return tracing::error!("Error unmarshalling account connections request message");
@@ -204,12 +208,12 @@ impl Ask<'_> {
     // NATS 2.14: events.go zReq.
     fn about<T: Serialize>(
         &self,
-        of: &'static str,
+        form: &Form,
         look: impl FnOnce(&RequestOptions) -> Result<T, Failure>,
     ) -> Answer {
         let Self { sender, payload } = *self;
-        let data = RequestOptions::read(of, payload).map_err(Failure::from).and_then(|options| {
-            match options.concerns(sender.observer())? {
+        let data = RequestOptions::read(form, payload).map_err(Failure::from).and_then(|options| {
+            match options.concerns(sender.observer()) {
                 true => look(&options),
                 false => Err(Failure::Silent),
             }
@@ -259,8 +263,8 @@ struct ServerId {
 
 // NATS 2.14: events.go statszReq.
 fn statsz(sender: &Sender, payload: &[u8]) -> Answer {
-    let options = RequestOptions::read("Statsz", payload);
-    match options.and_then(|options| options.concerns(sender.observer())) {
+    let options = RequestOptions::read(&fields::STATSZ, payload);
+    match options.map(|options| options.concerns(sender.observer())) {
         Ok(true) => plain(&Statsz::new(sender)),
         Ok(false) => Answer::None,
         Err(invalid) => failed::<()>(sender, Failure::Options(invalid)),
@@ -271,14 +275,14 @@ fn at_least_0(number: i64) -> usize {
     usize::try_from(number.max(0)).unwrap_or(usize::MAX)
 }
 
-fn subsz(options: &RequestOptions) -> Result<SubszOptions, Failure> {
-    Ok(SubszOptions {
-        subscriptions: options.switch("subscriptions")?,
-        offset: at_least_0(options.int("offset")?),
-        limit: at_least_0(options.int("limit")?),
-        account: options.text("account")?,
-        test: options.text("test")?,
-    })
+fn subsz(options: &RequestOptions) -> SubszOptions {
+    SubszOptions {
+        subscriptions: options.switch("subscriptions"),
+        offset: at_least_0(options.int("offset")),
+        limit: at_least_0(options.int("limit")),
+        account: options.text("account"),
+        test: options.text("test"),
+    }
 }
 
 /// The list of connections, or its form for an account that does not exist.
@@ -301,9 +305,8 @@ struct NoAccount {
     connections: Option<()>,
 }
 
-fn subscription_lists(options: &RequestOptions) -> Result<SubscriptionLists, Failure> {
-    let switches = (options.switch("subscriptions")?, options.switch("subscriptions_detail")?);
-    Ok(SubscriptionLists::of(switches))
+fn subscription_lists(options: &RequestOptions) -> SubscriptionLists {
+    SubscriptionLists::of((options.switch("subscriptions"), options.switch("subscriptions_detail")))
 }
 
 fn connz(
@@ -312,23 +315,23 @@ fn connz(
     account: Option<&str>,
 ) -> Result<Connections, Failure> {
     let observer = sender.observer();
-    let subscriptions = subscription_lists(options)?;
+    let subscriptions = subscription_lists(options);
     let read = ConnzOptions {
-        sort: SortBy::parse(&options.text("sort")?)?,
-        auth: options.switch("auth")?,
+        sort: SortBy::parse(&options.text("sort"))?,
+        auth: options.switch("auth"),
         subscriptions,
-        offset: at_least_0(options.int("offset")?),
-        limit: at_least_0(options.int("limit")?),
-        cid: Some(options.uint("cid")?).filter(|cid| *cid > 0),
-        state: match options.int("state")? {
+        offset: at_least_0(options.int("offset")),
+        limit: at_least_0(options.int("limit")),
+        cid: Some(options.uint("cid")).filter(|cid| *cid > 0),
+        state: match options.int("state") {
             1 => ConnState::Closed,
             2 => ConnState::All,
             _ => ConnState::Open,
         },
-        user: options.text("user")?,
-        account: account.map_or_else(|| options.text("acc"), |name| Ok(name.to_owned()))?,
-        mqtt_client: options.text("mqtt_client")?,
-        filter_subject: options.text("filter_subject")?,
+        user: options.text("user"),
+        account: account.map_or_else(|| options.text("acc"), str::to_owned),
+        mqtt_client: options.text("mqtt_client"),
+        filter_subject: options.text("filter_subject"),
         search: String::new(),
     };
     let is_known = read.account.is_empty() || observer.broker().has_account(&read.account);
@@ -349,20 +352,19 @@ fn connz(
     }))
 }
 
-fn jsz(options: &RequestOptions) -> Result<JszOptions, Failure> {
-    options.switch("stream_leader_only")?;
-    Ok(JszOptions {
-        account: options.text("account")?,
-        accounts: options.switch("accounts")?,
-        streams: options.switch("streams")?,
-        consumers: options.switch("consumer")?,
-        direct_consumers: options.switch("direct_consumer")?,
-        config: options.switch("config")?,
-        leader_only: options.switch("leader_only")?,
-        offset: options.int("offset")?,
-        limit: options.int("limit")?,
-        raft: options.switch("raft")?,
-    })
+fn jsz(options: &RequestOptions) -> JszOptions {
+    JszOptions {
+        account: options.text("account"),
+        accounts: options.switch("accounts"),
+        streams: options.switch("streams"),
+        consumers: options.switch("consumer"),
+        direct_consumers: options.switch("direct_consumer"),
+        config: options.switch("config"),
+        leader_only: options.switch("leader_only"),
+        offset: options.int("offset"),
+        limit: options.int("limit"),
+        raft: options.switch("raft"),
+    }
 }
 
 // NATS 2.14: monitor.go JszAccount. Consumers are reported with streams only.
@@ -371,7 +373,7 @@ fn account_jsz(
     options: &RequestOptions,
     account: &str,
 ) -> Result<AccountDetail, Failure> {
-    let options = jsz(options)?;
+    let options = jsz(options);
     let options = JszOptions { consumers: options.streams && options.consumers, ..options };
     observer.jsz_account(account, &options).map_err(Failure::Data)
 }
@@ -389,14 +391,13 @@ struct HealthStatus {
 }
 
 fn healthz(sender: &Sender, options: &RequestOptions) -> Result<HealthStatus, Failure> {
-    options.switch("js-meta-only")?;
-    let enabled_only = options.switch("js-enabled")? | options.switch("js-enabled-only")?;
+    let enabled_only = options.switch("js-enabled") | options.switch("js-enabled-only");
     let read = HealthzOptions {
-        account: options.text("account")?,
-        stream: options.text("stream")?,
-        consumer: options.text("consumer")?,
-        details: options.switch("details")?,
-        server_only: options.switch("js-server-only")?,
+        account: options.text("account"),
+        stream: options.text("stream"),
+        consumer: options.text("consumer"),
+        details: options.switch("details"),
+        server_only: options.switch("js-server-only"),
         enabled_only,
     };
     let seen = sender.observer().healthz(&read);
@@ -439,7 +440,7 @@ fn accounts_statz(
     options: &RequestOptions,
     names: &[String],
 ) -> Result<crate::monitor::AccountStatz, Failure> {
-    let unused = options.switch("include_unused")?;
+    let unused = options.switch("include_unused");
     let mut found = sender.observer().accstatz(unused);
     found.account_statz.retain(|account| names.is_empty() || names.contains(&account.acc));
     if found.account_statz.is_empty() && !unused {
@@ -456,19 +457,23 @@ fn of_client(
     what: &str,
     act: impl FnOnce(u64) -> Result<(), String>,
 ) -> Answer {
-    let read = || {
-        let options = RequestOptions::read("Client", payload)?;
-        Ok((options.uint("cid")?, options.concerns(sender.observer())?))
-    };
     // An empty payload is no JSON.
-    let read = if payload.is_empty() { Err(Invalid(String::new())) } else { read() };
-    match read {
-        Ok((cid, true)) => done(sender, act(cid)),
-        Ok((_, false)) => Answer::None,
+    let empty = Invalid("unexpected end of JSON input".to_owned());
+    let client = match payload {
+        [] => Err(empty),
+        payload => RequestOptions::read(&fields::CLIENT, payload),
+    };
+    let cid = match client {
+        Ok(options) => options.uint("cid"),
         Err(Invalid(why)) => {
             tracing::error!("Error unmarshalling {what} client request: {why}");
-            Answer::None
+            return Answer::None;
         }
+    };
+    match RequestOptions::read(&fields::SERVERS, payload) {
+        Ok(options) if options.concerns(sender.observer()) => done(sender, act(cid)),
+        Ok(_) => Answer::None,
+        Err(invalid) => failed::<()>(sender, Failure::Options(invalid)),
     }
 }
 
@@ -476,14 +481,11 @@ fn of_client(
 // NATS 2.14: events.go nsubsRequest.
 fn subscriptions(sender: &Sender, payload: &[u8]) -> Answer {
     let broker = sender.observer().broker();
-    let read = || {
-        let options = RequestOptions::read("Nsubs", payload)?;
-        Ok::<_, Invalid>((options.text("acc")?, options.text("subject")?, options.text("queue")?))
-    };
-    let Ok((account, subject, queue)) = read() else {
+    let Ok(options) = RequestOptions::read(&fields::SUBSCRIPTIONS, payload) else {
         tracing::error!("Error unmarshalling account nsubs request message");
         return Answer::None;
     };
+    let [account, subject, queue] = ["acc", "subject", "queue"].map(|name| options.text(name));
     let has_members =
         broker.accounts().iter().any(|one| *one.name == *account && one.connections > 0);
     let Ok(filter) = SubjectFilter::parse(&subject) else { return Answer::None };

@@ -2,6 +2,7 @@
 
 mod answers;
 mod elsewhere;
+mod fields;
 mod options;
 mod reload;
 mod service;
