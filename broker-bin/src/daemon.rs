@@ -155,6 +155,9 @@ impl Daemon {
                 // The subjects are valid.
                 requests.ok()
             }
+            None if options.has_system_account() => {
+                crate::resolver::serve_without_operators(server.broker()).ok()
+            }
             None => None,
         };
         let info = server.broker().info();

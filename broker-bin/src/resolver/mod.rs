@@ -19,7 +19,7 @@ use broker_core::operator::{AccountResolver, Found, MemoryResolver, OperatorMode
 use broker_core::{Broker, SubscribeError};
 
 pub(crate) use directory::{Directory, DirectoryKind};
-pub(crate) use requests::{ClaimRequests, OperatorKeys};
+pub(crate) use requests::{ClaimRequests, OperatorKeys, serve_without_operators};
 pub(crate) use url::{ResolverTls, UrlResolver};
 
 /// The source of the accounts of a server.

@@ -262,3 +262,25 @@ async fn types_of_options_are_checked_for_each_kind_of_request() {
     }
     server.daemon.stop().await;
 }
+
+// NATS 2.14: events.go accountClaimUpdate.
+#[tokio::test]
+async fn updates_of_accounts_are_answered_without_operators() {
+    let server = Server::start().await;
+    let operator = server.operator().await;
+    for subject in ["$SYS.REQ.ACCOUNT.A.CLAIMS.UPDATE", "$SYS.ACCOUNT.A.CLAIMS.UPDATE"] {
+        for (payload, description) in [
+            ("", "jwt update error - request body is empty"),
+            ("x", "jwt update resulted in error - expected 3 chunks"),
+        ] {
+            let answer = ask(&operator, subject, payload).await;
+            let expected = json!({"account": "A", "code": 500, "description": description});
+            assert_eq!((&answer["error"], &answer["server"]["name"]), (&expected, &json!("one")));
+        }
+    }
+    for subject in ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.CLAIMS.LIST", "$SYS.REQ.CLAIMS.PACK"] {
+        let unknown = operator.request(subject, "".into()).await;
+        assert!(unknown.unwrap_err().to_string().contains("no responders"), "{subject}");
+    }
+    server.daemon.stop().await;
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use broker_core::auth::Grant;
-use broker_core::operator::OperatorMode;
+use broker_core::operator::{MemoryResolver, OperatorMode, Trust};
 use broker_core::{Broker, HandlerSubscription, RawMessage, Subject, SubscribeError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -133,6 +133,18 @@ pub(super) fn serve(
     let answers = Answers { broker: broker.downgrade(), mode: mode.clone(), operator, source };
     let task = tokio::spawn(work(Arc::new(answers), requests, inbox));
     Ok(ClaimRequests { task, _subscriptions: subscriptions })
+}
+
+/// Answers updates of accounts on a server without operators: nothing that is sent is an account there.
+///
+/// # Errors
+///
+/// [`SubscribeError`], which does not happen.
+// NATS 2.14: events.go initEventTracking.
+pub(crate) fn serve_without_operators(broker: &Broker) -> Result<ClaimRequests, SubscribeError> {
+    let source = Source::Memory(MemoryResolver::default());
+    let mode = OperatorMode::builder(Trust::keys([]), source.clone()).build();
+    serve(source, broker, &mode, OperatorKeys::default())
 }
 
 /// Returns a token for subjects of this server.
