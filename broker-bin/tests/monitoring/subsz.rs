@@ -1,3 +1,5 @@
+use broker_bin::Daemon;
+use broker_bin::options::{Request, load_text};
 use serde_json::json;
 
 use crate::common::{Client, get, json, keys, start};
@@ -32,6 +34,43 @@ async fn subscriptions_are_counted_and_listed_on_request() {
             {"account": "$G", "account_tag": "$G", "subject": "a.*", "qgroup": "q", "sid": "2", "msgs": 1, "cid": a.cid},
             {"account": "$G", "account_tag": "$G", "subject": ">", "sid": "1", "msgs": 2, "cid": b.cid},
         ])
+    );
+}
+
+#[tokio::test]
+async fn imported_services_are_listed_like_subscriptions() {
+    let config = r#"
+        listen: "127.0.0.1:-1", http: "127.0.0.1:-1", no_system_account: true, no_auth_user: b
+        accounts {
+            A { exports: [ { service: "svc.>" } ] }
+            B {
+                users: [ { user: b, password: b } ]
+                imports: [
+                    { service: { account: A, subject: svc.a }, to: local.a }
+                    { service: { account: A, subject: svc.b } }
+                ]
+            }
+        }
+    "#;
+    let loaded = load_text(config, "test", &Request::default()).unwrap();
+    let daemon = Daemon::start_loaded(loaded).await.unwrap();
+    let mut client = Client::connect(&daemon, "").await;
+    client.say("SUB svc.b 1\r\n").await;
+    let listed = async |query: &str| json(&daemon, &format!("/subsz?subs=1{query}")).await;
+    let all = listed("").await;
+    assert_eq!((&all["num_subscriptions"], &all["total"]), (&json!(3), &json!(3)));
+    let service = |subject: &str, sid: &str| json!({"account": "B", "account_tag": "B", "subject": subject, "sid": sid, "msgs": 0, "cid": 0});
+    assert_eq!(all["subscriptions_list"][1], service("local.a", "1"));
+    assert_eq!(
+        listed("&test=local.a").await["subscriptions_list"],
+        json!([service("local.a", "1")])
+    );
+    assert_eq!(listed("&test=svc.b").await["total"], 2);
+    assert_eq!(listed("&acc=A").await["total"], 0);
+    let page = listed("&offset=2&limit=5").await;
+    assert_eq!(
+        (&page["total"], &page["subscriptions_list"]),
+        (&json!(3), &json!([service("svc.b", "2")]))
     );
 }
 

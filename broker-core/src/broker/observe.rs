@@ -1,6 +1,7 @@
 //! Queries for monitoring.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::Broker;
 use crate::account::{AccountShares, InterestEvents};
@@ -73,8 +74,8 @@ impl Broker {
         endpoint.subscriptions_now(limit)
     }
 
-    /// Returns `limit` subscriptions from `offset` on, ordered by connection id and sid: all, or those of one
-    /// account, or those that match one subject.
+    /// Returns `limit` subscriptions from `offset` on, ordered by connection id and sid, those of imported services behind
+    /// the others: all, or those of one account, or those that match one subject.
     pub fn subscriptions(
         &self,
         account: Option<&str>,
@@ -110,7 +111,34 @@ impl Broker {
             let part = held.iter().skip(from).take(end - first.max(offset));
             page.subscriptions.extend(part.map(|one| Subscription::of(one, name)));
         }
+        self.add_imported_services(&mut page, account, subject, offset..end);
         page
+    }
+
+    /// Adds the subscriptions of imported services that are on the page. They belong to no connection; their sids are
+    /// numbers.
+    fn add_imported_services(
+        &self,
+        page: &mut Page,
+        account: Option<&str>,
+        subject: Option<&Subject>,
+        shown: Range<usize>,
+    ) {
+        let mut accounts = self.shared().all_accounts();
+        accounts.retain(|one| account.is_none_or(|account| *account == *one.name));
+        sort_by(&mut accounts, |a, b| a.name.cmp(&b.name));
+        for account in accounts {
+            for (sid, held) in (1_u32..).zip(account.imported_services()) {
+                if subject.is_some_and(|subject| !filter_matches(&held, subject)) {
+                    continue;
+                }
+                if shown.contains(&page.total) {
+                    let found = Subscription::of(&held, &account.name);
+                    page.subscriptions.push(Subscription { sid: sid.to_string().into(), ..found });
+                }
+                page.total += 1;
+            }
+        }
     }
 
     /// Returns all accounts, ordered by name.

@@ -278,6 +278,12 @@ impl Account {
         (state.exports().len(), state.imports().len())
     }
 
+    /// Returns the subscriptions of its imported services.
+    pub(crate) fn imported_services(&self) -> Vec<Arc<Subscription>> {
+        let Some(share) = self.sharing.share.get() else { return Vec::new() };
+        share.state().services.iter().map(|one| Arc::clone(&one.subscription)).collect()
+    }
+
     /// Returns what it shares now, with at most `limit` requests that are not answered.
     pub(crate) fn shares(&self, limit: usize) -> AccountShares {
         let Some(share) = self.sharing.share.get() else { return AccountShares::default() };
