@@ -19,6 +19,7 @@ use super::query::BadRequest;
 use super::shares::{ExportInfo, ImportInfo};
 use super::skip::is_false;
 use super::subsz::SublistStats;
+use super::system_shares;
 use super::time::Moment;
 
 /// The answer of `/accountz`, in the reference's order.
@@ -180,6 +181,11 @@ impl Observer {
             Some(mode) => info.with_claims(mode.loaded_account(name)),
             None => info,
         };
+        let info = if self.facts().answers_requests {
+            info.with_system_shares(&accountz.system_account)
+        } else {
+            info
+        };
         accountz.account_detail = Some(info);
         Ok(accountz)
     }
@@ -240,6 +246,14 @@ impl AccountInfo {
             decoded_jwt: Some(claims),
             ..self
         }
+    }
+
+    fn with_system_shares(mut self, system: &str) -> Self {
+        if self.is_system {
+            system_shares::add_exports(&mut self.exports);
+        }
+        system_shares::add_imports(&mut self.imports, &self.account_name, system, self.is_system);
+        self
     }
 
     fn with_shares(self, shares: &AccountShares) -> Self {

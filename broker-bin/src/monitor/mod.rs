@@ -43,6 +43,7 @@ mod skip;
 mod streamz;
 mod subsz;
 mod system_counters;
+mod system_shares;
 mod time;
 mod varz;
 mod websocketz;

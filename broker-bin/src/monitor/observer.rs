@@ -54,6 +54,8 @@ pub struct Facts {
     pub metadata: BTreeMap<String, String>,
     /// nats-server's feature flags as configured.
     pub feature_flags: BTreeMap<String, bool>,
+    /// The server answers requests in its system account.
+    pub answers_requests: bool,
     /// The accounts as claims, if operators are trusted.
     #[cfg(feature = "jwt")]
     pub operator_mode: Option<broker_core::operator::OperatorMode>,
@@ -79,6 +81,7 @@ impl Default for Facts {
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             feature_flags: feature_flags(&BTreeMap::new()),
+            answers_requests: false,
             #[cfg(feature = "jwt")]
             operator_mode: None,
         }

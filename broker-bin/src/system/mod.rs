@@ -117,6 +117,7 @@ impl SystemAccount {
         }
         let listener = feed::Listener::new(feed, inbox, peers);
         observer.broker().set_system_listener(Some(Box::new(listener)));
+        observer.update_facts(|facts| facts.answers_requests = true);
         Ok(Self { sender, tasks, _subscriptions: (subscriptions, events_of_peers) })
     }
 

@@ -284,3 +284,49 @@ async fn updates_of_accounts_are_answered_without_operators() {
     }
     server.daemon.stop().await;
 }
+
+// NATS 2.14: events.go addSystemAccountExports, registerSystemImports.
+#[tokio::test]
+async fn services_that_need_no_configuration_are_shown_with_the_accounts() {
+    let server = Server::start().await;
+    let operator = server.operator().await;
+    let about = async |account: &str| {
+        let subject = format!("$SYS.REQ.ACCOUNT.{account}.INFO");
+        ask(&operator, &subject, "").await["data"].take()
+    };
+    let subjects = |list: &serde_json::Value, key: &str| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|one| one[key].as_str().unwrap().into()).collect()
+    };
+    let a = about("A").await;
+    assert_eq!(a.get("exports"), None);
+    assert_eq!(
+        subjects(&a["imports"], "local_subject"),
+        [
+            "$SYS.REQ.USER.INFO",
+            "$SYS.REQ.ACCOUNT.PING.CONNZ",
+            "$SYS.REQ.SERVER.PING.CONNZ",
+            "$SYS.REQ.ACCOUNT.PING.STATZ"
+        ]
+    );
+    assert_eq!(
+        a["imports"][1],
+        json!({
+            "subject": "$SYS.REQ.ACCOUNT.A.CONNZ", "account": "$SYS", "to": "$SYS.REQ.ACCOUNT.PING.CONNZ",
+            "local_subject": "$SYS.REQ.ACCOUNT.PING.CONNZ", "type": "service",
+            "invalid": false, "share": false, "tracking": false
+        })
+    );
+    assert_eq!(a["imports"][0]["share"], true);
+    let system = about("$SYS").await;
+    assert_eq!(subjects(&system["imports"], "subject"), ["$SYS.REQ.USER.$SYS.INFO"]);
+    assert_eq!(
+        subjects(&system["exports"], "subject"),
+        [
+            "$SYS.DEBUG.SUBSCRIBERS",
+            "$SYS.REQ.ACCOUNT.*.CONNZ",
+            "$SYS.REQ.ACCOUNT.*.STATZ",
+            "$SYS.REQ.USER.*.INFO"
+        ]
+    );
+    server.daemon.stop().await;
+}

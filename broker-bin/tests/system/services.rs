@@ -1,6 +1,10 @@
 //! Services of the server for every account.
 
-use async_nats::RequestErrorKind;
+use async_nats::{ConnectOptions, RequestErrorKind};
+use broker_bin::Daemon;
+use broker_bin::options::{Request, load_text};
+use broker_core::auth::jwt::{ExportType, Import};
+use broker_net::testing::TestOperator;
 use serde_json::json;
 
 use crate::common::{Server, ask, plain};
@@ -125,5 +129,37 @@ async fn a_server_without_a_system_account_answers_nothing() {
     let client = async_nats::connect(format!("nats://{}", daemon.local_addr())).await.unwrap();
     let answer = client.request("$SYS.REQ.USER.INFO", "".into()).await;
     assert_eq!(answer.unwrap_err().kind(), RequestErrorKind::NoResponders);
+    daemon.stop().await;
+}
+
+// NATS 2.14: events.go addSystemAccountExports.
+#[tokio::test]
+async fn claims_may_import_what_the_system_account_exports_without_claims_of_it() {
+    let operator = TestOperator::new();
+    let (system, other) = (operator.account("SYS"), operator.account("OTHER"));
+    let import = |of: &str, local: &str| {
+        let subject = format!("$SYS.REQ.ACCOUNT.{of}.CONNZ");
+        let mut import = Import::new(ExportType::Service, system.public_key(), subject);
+        import.local_subject = local.into();
+        import
+    };
+    let account = operator.account_with("A", |claims| {
+        let own = claims.subject.clone();
+        claims.nats.imports =
+            vec![import(&own, "my.connz"), import(&other.public_key(), "other.connz")];
+    });
+    let config = format!(
+        "{}\nsystem_account: {}\nlisten: '127.0.0.1:-1'",
+        operator.config(),
+        system.public_key()
+    );
+    let loaded = load_text(&config, "test", &Request::default()).unwrap();
+    let daemon = Daemon::start_loaded(loaded).await.unwrap();
+    let options = ConnectOptions::with_credentials(&account.user("u").creds()).unwrap();
+    let client = options.connect(format!("nats://{}", daemon.local_addr())).await.unwrap();
+    let answer = ask(&client, "my.connz", "").await;
+    assert_eq!(answer["data"]["num_connections"], 1);
+    let refused = client.request("other.connz", "".into()).await;
+    assert!(refused.unwrap_err().to_string().contains("no responders"));
     daemon.stop().await;
 }

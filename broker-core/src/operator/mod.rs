@@ -35,6 +35,7 @@ mod login;
 mod permissions;
 mod resolver;
 mod store;
+mod system_exports;
 mod template;
 mod trust;
 

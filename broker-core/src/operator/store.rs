@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::account::AccountState;
-use super::{AccountError, OperatorMode, account_config, activation};
+use super::{AccountError, OperatorMode, account_config, activation, system_exports};
 use crate::account::AccountConfig;
 use crate::auth::jwt;
 use crate::auth::times::seconds;
@@ -363,7 +363,10 @@ impl OperatorMode {
             }
             end.is_some()
         };
-        let config = account_config(&account.claims, is_activated);
+        let mut config = account_config(&account.claims, is_activated);
+        if self.broker().is_some_and(|broker| *broker.system_account() == *account.claims.subject) {
+            system_exports::add(&mut config);
+        }
         let first_end = *first_end.lock();
         (config, first_end)
     }
