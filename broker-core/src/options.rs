@@ -51,6 +51,9 @@ pub struct Options {
     pub system_account: Option<Arc<str>>,
     /// The server's part in a cluster; `None` for a server by itself.
     pub cluster: Option<ClusterOptions>,
+    /// The name of the cluster that a server by itself belongs to, which INFO and events show. Fixed when the broker is made.
+    // NATS 2.14: server.go NewServer, for a cluster with a name and without a port.
+    pub cluster_name: Option<String>,
     /// Filters for which messages are counted: see
     /// [`Broker::counted_subjects`](crate::Broker::counted_subjects). At most
     /// [`MAX_COUNTED_SUBJECTS`](crate::limits::MAX_COUNTED_SUBJECTS); further ones are ignored. Fixed when the

@@ -272,7 +272,7 @@ impl Observer {
             max_control_line: max_control_line_bytes,
             max_payload: max_payload_bytes,
             max_pending: max_pending_bytes,
-            cluster: self.cluster_varz(&facts),
+            cluster: self.cluster_varz(&facts, info.cluster),
             gateway: Absent {},
             leaf: Absent {},
             mqtt: Absent {},
@@ -322,10 +322,9 @@ impl Observer {
         }
     }
 
-    fn cluster_varz(&self, facts: &Facts) -> ClusterVarz {
-        let mut cluster = facts.cluster.clone();
-        if let Some(now) = self.broker().cluster() {
-            cluster.name = now.name();
+    fn cluster_varz(&self, facts: &Facts, name: String) -> ClusterVarz {
+        let mut cluster = ClusterVarz { name, ..facts.cluster.clone() };
+        if self.broker().cluster().is_some() {
             cluster.tls_cert_not_after = self.cluster_tls_not_after();
         }
         cluster

@@ -112,7 +112,7 @@ impl Options {
     }
 
     /// Returns the name of the cluster, which gateways may name too.
-    fn cluster_name(&self) -> Result<Option<String>, ClusterError> {
+    pub(super) fn cluster_name(&self) -> Result<Option<String>, ClusterError> {
         match (&self.cluster.name, &self.gateway.name) {
             (Some(name), Some(other)) if name != other => Err(ClusterError::Name),
             (None, Some(name)) => Ok(Some(name.clone())),

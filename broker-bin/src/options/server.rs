@@ -133,6 +133,7 @@ impl Options {
         broker.accounts = accounts.into_iter().map(Arc::new).collect();
         let filters = self.metrics_subjects.iter();
         broker.cluster = self.cluster_options().ok().flatten();
+        broker.cluster_name = self.cluster_name().ok().flatten();
         broker.counted_subjects =
             filters.filter_map(|text| SubjectFilter::parse(text).ok()).collect();
         server

@@ -119,13 +119,13 @@ impl Shared {
         };
         let cluster = cluster::of(&options, &info, &system_account, &mut random);
         let mut info = info;
-        if let Some(cluster) = &cluster {
-            info.cluster = cluster.name();
-        }
+        let cluster_name =
+            cluster.as_ref().map(|cluster| cluster.name()).or_else(|| options.cluster_name.clone());
+        info.cluster = cluster_name.clone().unwrap_or_default();
         let context = Arc::new(Context {
             clock: Arc::clone(&clock),
             server_name: info.server_name.as_str().into(),
-            cluster: ArcSwapOption::from_pointee(cluster.as_ref().map(|cluster| cluster.name())),
+            cluster: ArcSwapOption::from_pointee(cluster_name),
             imports: internal(Kind::Account),
             responses: internal(Kind::System),
             exporters: Mutex::default(),
