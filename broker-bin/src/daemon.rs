@@ -173,7 +173,7 @@ impl Daemon {
         let watch = Watch::start(watching, &server, &options, digest);
         #[cfg(feature = "jwt")]
         if let Some(operators) = deciders.operators() {
-            watch.show_claims(operators.mode());
+            watch.show_claims(operators);
         }
         announce_ways(&options, &server);
         let ports_file = write_ports(&options, &server, &watch);
@@ -383,6 +383,8 @@ impl Daemon {
         if let Some(operators) = deciders.as_ref().and_then(Deciders::operators) {
             operators.warn(unix_time());
             operators.follow();
+        } else if let Some(operators) = self.now().deciders.operators() {
+            operators.follow_files();
         }
         if let Some(log) = log {
             log.switch();

@@ -12,6 +12,8 @@ mod with {
 
     use broker_net::Server;
 
+    #[cfg(feature = "jwt")]
+    use crate::monitor::OperatorFacts;
     use crate::monitor::{Monitor, MonitorSocket, Observer, WebsocketVarz};
     use crate::options::{MonitorOptions, Options};
     use crate::ports_file;
@@ -132,8 +134,8 @@ mod with {
 
         /// Shows the claims of accounts.
         #[cfg(feature = "jwt")]
-        pub(crate) fn show_claims(&self, mode: &broker_core::operator::OperatorMode) {
-            self.observer.update_facts(|facts| facts.operator_mode = Some(mode.clone()));
+        pub(crate) fn show_claims(&self, operators: &crate::options::Operators) {
+            self.observer.update_facts(|facts| facts.operators = OperatorFacts::of(operators));
         }
 
         /// Records the outcome of a reload.
@@ -200,7 +202,7 @@ mod without {
         pub(crate) fn follow(&self, _: &Options, _: Option<&str>) {}
 
         #[cfg(feature = "jwt")]
-        pub(crate) fn show_claims(&self, _: &broker_core::operator::OperatorMode) {}
+        pub(crate) fn show_claims(&self, _: &crate::options::Operators) {}
 
         pub(crate) fn note_reload(&self, _: bool, _: Duration) {}
 

@@ -134,6 +134,7 @@ impl Plan {
     /// Applies the same options again: only the files that they name may have changed.
     pub(crate) fn repeat(old: &Options, deciders: &Deciders) -> Result<Self, ReloadError> {
         old.check_all_but_access()?;
+        deciders.check_files()?;
         let (changes, mut server) = (Vec::new(), old.server());
         deciders.delegation.introduce(&mut server);
         Ok(Self { options: None, changes, server, deciders: None, log: None })

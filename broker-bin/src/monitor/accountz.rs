@@ -177,7 +177,7 @@ impl Observer {
         let jetstream_enabled = self.has_streams(name);
         let info = AccountInfo { jetstream_enabled, ..info };
         #[cfg(feature = "jwt")]
-        let info = match &self.facts().operator_mode {
+        let info = match &self.facts().operators.mode {
             Some(mode) => info.with_claims(mode.loaded_account(name)),
             None => info,
         };

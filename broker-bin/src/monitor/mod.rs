@@ -32,6 +32,7 @@ mod jsz;
 mod leafz;
 mod metrics;
 mod observer;
+mod operator_facts;
 #[cfg(feature = "monitoring")]
 mod page;
 mod process;
@@ -66,6 +67,7 @@ pub use jetstream_facts::JetStreamLimits;
 pub use jsz::{AccountDetail, Jsz, JszOptions};
 pub use leafz::Leafz;
 pub use observer::{Facts, Observer};
+pub use operator_facts::OperatorFacts;
 pub use query::BadRequest;
 pub use routez::{RouteInfo, Routez, RoutezOptions};
 pub use shares::{ExportInfo, ImportInfo, ImportType, LatencyInfo, SamplingInfo};

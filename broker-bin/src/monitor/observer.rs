@@ -11,6 +11,7 @@ use broker_net::ServerStatus;
 use super::clusterz::ClusterVarz;
 #[cfg(feature = "streams")]
 use super::jetstream_facts::JetStreamFacts;
+use super::operator_facts::OperatorFacts;
 use super::process::Process;
 use super::system_counters::SystemCounters;
 use super::time::{Moment, Now, Wall};
@@ -56,9 +57,8 @@ pub struct Facts {
     pub feature_flags: BTreeMap<String, bool>,
     /// The server answers requests in its system account.
     pub answers_requests: bool,
-    /// The accounts as claims, if operators are trusted.
-    #[cfg(feature = "jwt")]
-    pub operator_mode: Option<broker_core::operator::OperatorMode>,
+    /// The trusted operators and their accounts.
+    pub operators: OperatorFacts,
 }
 
 impl Default for Facts {
@@ -82,8 +82,7 @@ impl Default for Facts {
             metadata: BTreeMap::new(),
             feature_flags: feature_flags(&BTreeMap::new()),
             answers_requests: false,
-            #[cfg(feature = "jwt")]
-            operator_mode: None,
+            operators: OperatorFacts::default(),
         }
     }
 }

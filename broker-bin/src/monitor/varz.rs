@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(feature = "jwt")]
+use broker_core::auth::jwt::OperatorClaims;
 use broker_core::stats::Stats;
 use broker_core::{CloseReason, Limits};
 use serde::Serialize;
@@ -10,7 +12,7 @@ use serde::Serialize;
 use super::clusterz::ClusterVarz;
 use super::jetstream::JetStreamVarz;
 use super::observer::{Facts, Observer};
-use super::skip::is_false;
+use super::skip::{is_0, is_false};
 use super::time::Moment;
 use super::websocketz::WebsocketVarz;
 
@@ -155,8 +157,18 @@ pub struct Varz {
     pub metadata: BTreeMap<String, String>,
     /// nats-server's feature flags as configured; they have no effect on natsd.
     pub feature_flags: BTreeMap<String, bool>,
+    /// The JWTs of the trusted operators, which are public.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub trusted_operators_jwt: Arc<[String]>,
+    /// The claims in them.
+    #[cfg(feature = "jwt")]
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub trusted_operators_claim: Arc<[OperatorClaims]>,
     /// The system account.
     pub system_account: Arc<str>,
+    /// The number of log-ins that were refused because the account is not one of `resolver_pinned_accounts`.
+    #[serde(skip_serializing_if = "is_0")]
+    pub pinned_account_fails: u64,
     /// Slow consumers by kind.
     pub slow_consumer_stats: ByKind,
     /// Stale connections by kind.
@@ -314,7 +326,11 @@ impl Observer {
             tags: facts.tags.clone(),
             metadata: facts.metadata.clone(),
             feature_flags: facts.feature_flags.clone(),
+            trusted_operators_jwt: Arc::clone(&facts.operators.tokens),
+            #[cfg(feature = "jwt")]
+            trusted_operators_claim: Arc::clone(&facts.operators.claims),
             system_account: broker.system_account(),
+            pinned_account_fails: facts.operators.pinned_account_fails(),
             slow_consumer_stats: slow,
             stale_connection_stats: stale,
             disk_io_wait_stats: DiskWaits::default(),

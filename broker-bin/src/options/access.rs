@@ -102,6 +102,15 @@ impl Deciders {
         }
     }
 
+    /// Checks the files that the configuration of operators names, which may have changed while it has not.
+    pub(crate) fn check_files(&self) -> Result<(), OptionsError> {
+        #[cfg(feature = "jwt")]
+        if let Some(operators) = self.operators() {
+            operators.check_files()?;
+        }
+        Ok(())
+    }
+
     /// Returns the authenticators, each with the service that it asks.
     pub(crate) fn authenticators(self) -> Authenticators {
         #[cfg(feature = "jwt")]

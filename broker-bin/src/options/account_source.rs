@@ -59,22 +59,37 @@ impl Options {
         Ok(Source::Directory(Directory::new(store, kind, timeout, interval)))
     }
 
+    /// Returns the certificates for a resolver that is asked over HTTPS.
+    pub(super) fn resolver_tls(&self) -> ResolverTls {
+        let tls = self.resolver_tls.clone().unwrap_or_default();
+        ResolverTls {
+            ca: tls.ca_file,
+            certificate: tls.cert_file.zip(tls.key_file),
+            is_insecure: tls.insecure,
+        }
+    }
+
     fn url_resolver(&self, resolver: &Resolver) -> Result<Source, OperatorError> {
         // NATS 2.14: server.go configureResolver.
         if !self.resolver_preload.is_empty() {
             return Err(OperatorError::ReadOnly);
         }
-        let tls = self.resolver_tls.as_ref().map(|tls| ResolverTls {
-            ca: tls.ca_file.clone(),
-            certificate: tls.cert_file.clone().zip(tls.key_file.clone()),
-        });
-        if let Some(tls) = &tls {
-            tls.build().map_err(|error| OperatorError::Tls(error.to_string()))?;
-        }
+        let tls = self.resolver_tls();
+        tls.check()?;
         let url = resolver.url.as_ref().map(|url| url.expose()).unwrap_or_default();
         let resolver =
             UrlResolver::new(url, tls).map_err(|error| OperatorError::Url(error.to_string()))?;
         Ok(Source::Url(resolver))
+    }
+}
+
+impl ResolverTls {
+    /// Checks the files that it names.
+    pub(super) fn check(&self) -> Result<(), OperatorError> {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        self.build().map(drop).map_err(|error| OperatorError::Tls(error.to_string()))
     }
 }
 

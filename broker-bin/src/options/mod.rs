@@ -327,7 +327,7 @@ section! {
         .aliases(&["account_resolver", "accounts_resolver"]).called("AccountResolver"));
     /// TLS for connections to the resolver.
     resolver_tls: Option<Tls> = None => with_jwt(block(Tls::block)
-        .called("AccountResolverTLSConfig"));
+        .called("AccountResolverTLSConfig").at_once());
     /// JWTs of accounts, by public key.
     resolver_preload: BTreeMap<String, Secret> = BTreeMap::new() => with_jwt(Key::new(Kind::Texts)
         .at_once());

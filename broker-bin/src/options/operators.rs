@@ -18,7 +18,7 @@ use super::account_source::operator_keys;
 use super::operator_error::OperatorError;
 use super::{Options, OptionsError};
 use crate::NATS_VERSION;
-use crate::resolver::{ClaimRequests, Source};
+use crate::resolver::{ClaimRequests, ResolverTls, Source};
 use crate::time_zone;
 
 /// A JWT in place of the path of its file begins like this.
@@ -36,6 +36,11 @@ pub struct Operators {
     tokens: BTreeMap<String, Secret>,
     rules: Rules,
     claims: Vec<OperatorClaims>,
+    /// The JWTs that hold the claims.
+    #[cfg_attr(not(feature = "observer"), expect(dead_code, reason = "monitoring shows them"))]
+    jwts: Vec<String>,
+    /// The certificates for a resolver that is asked over HTTPS.
+    resolver_tls: ResolverTls,
     system_account: Option<String>,
 }
 
@@ -61,7 +66,8 @@ impl Options {
             let is_alone = self.default_sentinel.as_ref().is_some_and(|token| !token.is_empty());
             return if is_alone { Err(OperatorError::SentinelAlone.into()) } else { Ok(None) };
         }
-        let claims = self.operator_claims()?;
+        let operators = self.read_operators()?;
+        let claims: Vec<_> = operators.iter().map(|(_, claims)| claims.clone()).collect();
         let trust = self.trust(&claims)?;
         if !claims.is_empty() {
             self.check_beside_operators(&claims)?;
@@ -76,12 +82,24 @@ impl Options {
             .build();
         let tokens = self.resolver_preload.clone();
         let system_account = self.system_account_of(&claims).map(str::to_owned);
-        Ok(Some(Operators { mode, source, tokens, rules, claims, system_account }))
+        let resolver_tls = self.resolver_tls();
+        let jwts = operators.into_iter().map(|(jwt, _)| jwt).collect();
+        Ok(Some(Operators {
+            mode,
+            source,
+            tokens,
+            rules,
+            claims,
+            jwts,
+            resolver_tls,
+            system_account,
+        }))
     }
 
     /// Returns the name of the system account, also if only the operator names it.
     pub(super) fn signed_system_account(&self) -> Option<String> {
-        let claims = self.operator_claims().ok()?;
+        let operators = self.read_operators().ok()?;
+        let claims: Vec<_> = operators.into_iter().map(|(_, claims)| claims).collect();
         self.system_account_of(&claims).map(str::to_owned)
     }
 
@@ -95,7 +113,8 @@ impl Options {
         self.system_account.as_deref().or(of_operator)
     }
 
-    fn operator_claims(&self) -> Result<Vec<OperatorClaims>, OptionsError> {
+    /// Returns the JWT and the claims of each operator.
+    fn read_operators(&self) -> Result<Vec<(String, OperatorClaims)>, OptionsError> {
         let read = |text: &Secret| read_operator(text.expose()).map_err(OptionsError::from);
         self.operator.iter().map(read).collect()
     }
@@ -185,9 +204,37 @@ impl Operators {
         Self { mode: before.mode.clone(), source: before.source.clone(), ..self }
     }
 
+    /// Returns the JWTs of the operators.
+    #[cfg(feature = "observer")]
+    pub(crate) fn jwts(&self) -> &[String] {
+        &self.jwts
+    }
+
+    /// Returns the claims in them.
+    #[cfg(feature = "observer")]
+    pub(crate) fn claims(&self) -> &[OperatorClaims] {
+        &self.claims
+    }
+
+    /// Checks the files that the configuration names, which may have changed while it has not.
+    pub(crate) fn check_files(&self) -> Result<(), OptionsError> {
+        if let Source::Url(_) = &self.source {
+            self.resolver_tls.check()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the next look-ups read the files again that the configuration names.
+    pub(crate) fn follow_files(&self) {
+        if let Source::Url(url) = &self.source {
+            url.set_tls(self.resolver_tls.clone());
+        }
+    }
+
     /// Puts what a reload has changed in force.
     pub(crate) fn follow(&self) {
         self.mode.set_rules(self.rules.clone());
+        self.follow_files();
         match &self.source {
             Source::Memory(memory) => {
                 memory.replace(self.tokens.clone());
@@ -300,9 +347,9 @@ async fn look_for_claims(mode: OperatorMode, key: String, broker: WeakBroker) {
     }
 }
 
-/// Reads the JWT of an operator from a file, or takes it as it is.
+/// Reads the JWT of an operator from a file, or takes it as it is. Returns it with its claims.
 // NATS 2.14: jwt.go readOperatorJWT.
-fn read_operator(text: &str) -> Result<OperatorClaims, OperatorError> {
+fn read_operator(text: &str) -> Result<(String, OperatorClaims), OperatorError> {
     let contents = match fs::read_to_string(text) {
         Ok(contents) => contents,
         Err(_) if text.starts_with(INLINE) => text.to_owned(),
@@ -316,8 +363,10 @@ fn read_operator(text: &str) -> Result<OperatorClaims, OperatorError> {
             return Err(OperatorError::Operator(format!("the file cannot be read: {reason}")));
         }
     };
-    decode_operator(undecorated(&contents))
-        .map_err(|error| OperatorError::Operator(error.to_string()))
+    let jwt = undecorated(&contents);
+    let claims =
+        decode_operator(jwt).map_err(|error| OperatorError::Operator(error.to_string()))?;
+    Ok((jwt.to_owned(), claims))
 }
 
 /// Returns the JWT between the lines of dashes of a decorated file.

@@ -232,7 +232,8 @@ fn observer_of(
     observer.follow(options, digest);
     #[cfg(feature = "jwt")]
     if let Some(operators) = deciders.operators() {
-        observer.update_facts(|facts| facts.operator_mode = Some(operators.mode().clone()));
+        observer
+            .update_facts(|facts| facts.operators = crate::monitor::OperatorFacts::of(operators));
     }
     #[cfg(not(feature = "jwt"))]
     let _ = deciders;

@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
 
+use broker_bin::options::Resolver;
 use broker_bin::{Daemon, Options};
+use broker_net::testing::{TestAccount, TestOperator};
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 
-use crate::common::{Client, get, json, keys, options, start};
+use crate::common::{Client, get, json, keys, options, start, until};
 
 #[tokio::test]
 async fn varz_has_the_fields_of_the_reference_in_order() {
@@ -105,4 +108,45 @@ async fn the_start_is_constant_and_now_advances() {
     assert_eq!(first["start"], second["start"]);
     assert!(first["now"].as_str() < second["now"].as_str());
     assert!(first["start"].as_str().unwrap().ends_with('Z'));
+}
+
+// NATS 2.14: a cluster with a name and without a port.
+#[tokio::test]
+async fn a_cluster_without_a_port_is_named() {
+    let mut options = options();
+    options.cluster.name = Some("X".into());
+    let daemon = Daemon::start(options).await.unwrap();
+    assert_eq!(json(&daemon, "/varz").await["cluster"], json!({"name": "X"}));
+    let mut stream = tokio::net::TcpStream::connect(daemon.local_addr()).await.unwrap();
+    let mut info = vec![0; 4096];
+    let length = stream.read(&mut info).await.unwrap();
+    let info = String::from_utf8_lossy(&info[..length]);
+    assert!(info.starts_with("INFO {") && info.contains("\"cluster\":\"X\""), "{info}");
+    assert_eq!(daemon.broker().server_info().cluster, "X");
+}
+
+#[tokio::test]
+async fn trusted_operators_and_refused_accounts_are_shown() {
+    let operator = TestOperator::new();
+    let (a, b) = (operator.account("A"), operator.account("B"));
+    let stored = |account: &TestAccount| (account.public_key(), account.jwt());
+    let options = Options {
+        operator: vec![operator.jwt()],
+        resolver: Some(Resolver::default()),
+        resolver_preload: [stored(&a), stored(&b)].into(),
+        resolver_pinned_accounts: vec![a.public_key()],
+        ..options()
+    };
+    let daemon = Daemon::start(options).await.unwrap();
+    let varz = json(&daemon, "/varz").await;
+    assert_eq!(varz["trusted_operators_jwt"], json!([operator.jwt().expose()]));
+    let claims = &varz["trusted_operators_claim"];
+    assert_eq!(claims.as_array().unwrap().len(), 1);
+    assert_eq!(claims[0]["nats"]["type"], "operator");
+    assert_eq!(claims[0]["sub"], claims[0]["iss"]);
+    assert_eq!(varz.get("pinned_account_fails"), None);
+    let user = b.user_with("u", |claims| claims.nats.limits.bearer_token = true);
+    let mut client = Client::arrive(&daemon).await;
+    client.send(&format!("CONNECT {{\"jwt\":\"{}\"}}\r\n", user.jwt().expose())).await;
+    until(|| daemon.varz().pinned_account_fails == 1).await;
 }

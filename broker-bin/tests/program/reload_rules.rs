@@ -439,6 +439,21 @@ tried! {
         assert_eq!(it.new_client(&bearer(&a)), REFUSED);
         assert_eq!(it.new_client(&format!("{}PING\r\n", bearer(&b))), "PONG\r\n");
     };
+    "resolver_tls" resolver_tls || {
+        let operator = TestOperator::new();
+        let (a, b) = (operator.account("A"), operator.account("B"));
+        let files = Files::new();
+        let url = files.serve_over_https([&a, &b].map(|one| (one.public_key(), one.jwt())));
+        let base = format!("operator: {}\nresolver: URL({url})\n", operator.jwt().expose());
+        let mut it = Tried::start_as(&format!("{base}resolver_tls {{ insecure: true }}"), &bearer(&a));
+        // Nobody on this machine trusts the certificate.
+        it.file.write(&base);
+        it.reload("");
+        assert!(it.new_client(&bearer(&b)).starts_with("-ERR "));
+        it.natsd.line("Account fetch failed");
+        it.reload(&format!("resolver_tls {{ ca_file: {:?} }}", files.text("cert.pem")));
+        assert_eq!(it.new_client(&format!("{}PING\r\n", bearer(&b))), "PONG\r\n");
+    };
     "default_sentinel" default_sentinel || {
         let operator = TestOperator::new();
         let a = operator.account("A");
@@ -583,7 +598,6 @@ fn of_a_file_with_more(path: &str, options: &mut Options) -> bool {
         "trusted_keys" => options.trusted_keys = vec!["O".into()],
         "resolver" => options.resolver = Some(Resolver::default()),
         "jetstream" => options.jetstream = Some(JetStream::default()),
-        "resolver_tls" => options.resolver_tls = Some(Tls::default()),
         "authorization.auth_callout" => {
             options.authorization.auth_callout = Some(AuthCallout::default());
         }

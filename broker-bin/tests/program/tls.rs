@@ -1,17 +1,22 @@
 //! TLS from the command line and the configuration file.
 
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use broker_core::auth::Secret;
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
 
 use crate::running::{Running, natsd, text};
 
@@ -44,6 +49,36 @@ impl Files {
         std::fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
         self.certificate = certificate.der().clone();
         self
+    }
+
+    /// Serves these texts over HTTPS, each under its name, until the process ends. Returns the URL before the names.
+    pub(crate) fn serve_over_https(&self, texts: [(String, Secret); 2]) -> String {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key = PrivateKeyDer::from_pem_file(self.path("key.pem")).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.clone()], key)
+            .unwrap();
+        let (config, listener) =
+            (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = StreamOwned::new(session, stream.unwrap());
+                let mut head = [0; 4096];
+                // The other side may not accept the certificate.
+                let Ok(length) = stream.read(&mut head) else { continue };
+                let head = String::from_utf8_lossy(&head[..length]);
+                let text =
+                    texts.iter().find(|(name, _)| head.contains(&**name)).unwrap().1.expose();
+                let size = text.len();
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n{text}").unwrap();
+            }
+        });
+        format!("https://localhost:{port}/")
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -56,7 +56,7 @@ use crate::auth::nkey::PublicKey;
 use crate::auth::times::{seconds, time};
 use crate::auth::{Authenticator, Credentials, Decision, Denied, Grant, Secret};
 use crate::broker::{Broker, WeakBroker};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use account::AccountState;
 use delegate::{Delegation, PlacedUser};
 use login::{Login, UserProof};
@@ -74,6 +74,8 @@ struct Inner {
     trust: Trust,
     resolver: Box<dyn AccountResolver>,
     rules: ArcSwap<Rules>,
+    /// The number of log-ins that were refused because of [`Rules::pinned_accounts`].
+    pinned_account_fails: AtomicU64,
     /// The server as services see it that decide about clients.
     delegation: ArcSwapOption<Delegation>,
     zones: Box<dyn TimeZones>,
@@ -167,11 +169,12 @@ impl OperatorModeBuilder {
         let rules = ArcSwap::from_pointee(rules);
         let (broker, store) = (Mutex::default(), Mutex::default());
         let (delegation, configuring) = (ArcSwapOption::empty(), Mutex::default());
-        let listener = ArcSwapOption::empty();
+        let (listener, pinned_account_fails) = (ArcSwapOption::empty(), AtomicU64::new(0));
         OperatorMode(Arc::new(Inner {
             trust,
             resolver,
             rules,
+            pinned_account_fails,
             delegation,
             zones,
             broker,
@@ -230,6 +233,11 @@ impl OperatorMode {
         if let Some(listener) = &*self.0.listener.load() {
             listener(key, claims);
         }
+    }
+
+    /// Returns the number of log-ins that were refused because of [`Rules::pinned_accounts`].
+    pub fn pinned_account_fails(&self) -> u64 {
+        self.0.pinned_account_fails.load(Ordering::Relaxed)
     }
 
     /// Replaces the rules for log-ins from now on.
@@ -380,6 +388,7 @@ impl Authenticator for OperatorMode {
         };
         let pinned = &self.0.rules.load().pinned_accounts;
         if pinned.as_ref().is_some_and(|pinned| !pinned.contains(login.account())) {
+            self.0.pinned_account_fails.fetch_add(1, Ordering::Relaxed);
             return Denied::Refused("Account not listed as operator pinned account").into();
         }
         let (account, mode) = (login.account().to_owned(), self.clone());

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::resolver::store::{AtLimit, Removal, Store, StoreOptions};
-use crate::resolver::{Directory, DirectoryKind, UrlResolver};
+use crate::resolver::{Directory, DirectoryKind, ResolverTls, UrlResolver};
 
 fn pair(kind: KeyKind, byte: u8) -> KeyPair {
     KeyPair::from_random(kind, [byte; 32])
@@ -263,7 +263,7 @@ async fn a_source_that_stores_nothing_updates_accounts_that_are_loaded() {
     for subject in ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.CLAIMS.LIST", "$SYS.REQ.CLAIMS.PACK"] {
         assert!(served.client.request(subject, "".into()).await.is_err(), "{subject}");
     }
-    let url = Source::Url(UrlResolver::new("http://127.0.0.1:1/", None).unwrap());
+    let url = Source::Url(UrlResolver::new("http://127.0.0.1:1/", ResolverTls::default()).unwrap());
     let served = Served::with(url, tempfile::tempdir().unwrap(), false);
     assert_eq!(served.update(&subject, &other).await, said(&key(1), "jwt update skipped"));
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use broker_core::operator::{AccountError, AccountResolver, Found};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -28,7 +29,7 @@ const CONNECTIONS: usize = 64;
 #[derive(Clone)]
 pub(crate) struct UrlResolver {
     base: Arc<Base>,
-    connector: Arc<Connector>,
+    connector: Arc<ArcSwap<Connector>>,
     turns: Arc<Semaphore>,
 }
 
@@ -38,17 +39,22 @@ impl UrlResolver {
     /// # Errors
     ///
     /// [`BadUrl`] if it is no URL of a web server.
-    pub(crate) fn new(url: &str, tls: Option<ResolverTls>) -> Result<Self, BadUrl> {
+    pub(crate) fn new(url: &str, tls: ResolverTls) -> Result<Self, BadUrl> {
         let base = Arc::new(Base::parse(url)?);
-        let connector = Arc::new(Connector::new(tls));
+        let connector = Arc::new(ArcSwap::from_pointee(Connector::new(tls)));
         Ok(Self { base, connector, turns: Arc::new(Semaphore::new(CONNECTIONS)) })
+    }
+
+    /// Replaces the certificates for connections from now on. Files are read again.
+    pub(crate) fn set_tls(&self, tls: ResolverTls) {
+        self.connector.store(Arc::new(Connector::new(tls)));
     }
 
     async fn find(self, account: String) -> Result<Arc<str>, AccountError> {
         let fetching = async {
             // Closed never.
             let _turn = self.turns.acquire().await;
-            fetch::fetch(&self.base, &account, &self.connector).await
+            fetch::fetch(&self.base, &account, &self.connector.load_full()).await
         };
         let result = timeout(TIMEOUT, fetching).await.unwrap_or(Err(fetch::FetchError::Timeout));
         result.map_err(|error| {

@@ -24,7 +24,7 @@ async fn serve(answer: &'static [u8]) -> (String, tokio::task::JoinHandle<String
 
 async fn found(url: &str) -> Result<Arc<str>, AccountError> {
     let (tell, told) = mpsc::channel();
-    let resolver = UrlResolver::new(url, None).unwrap();
+    let resolver = UrlResolver::new(url, ResolverTls::default()).unwrap();
     let (done, is_done) = tokio::sync::oneshot::channel();
     resolver.lookup(
         "KEY",

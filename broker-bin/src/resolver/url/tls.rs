@@ -1,7 +1,7 @@
 //! Connections to the server, with TLS for `https`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -10,9 +10,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::crypto::aws_lc_rs as library;
+#[cfg(not(feature = "tls"))]
+use tokio_rustls::rustls::crypto::ring as library;
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 use super::base::Base;
 
@@ -23,6 +35,8 @@ pub(crate) struct ResolverTls {
     pub(crate) ca: Option<PathBuf>,
     /// The certificate for a server that asks for one, and its key.
     pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    /// Whether the server's certificate is not verified.
+    pub(crate) is_insecure: bool,
 }
 
 /// The certificates cannot be used.
@@ -33,23 +47,49 @@ pub(crate) struct ResolverTlsError {
     reason: String,
 }
 
+impl ResolverTlsError {
+    fn new(path: &Path, reason: &dyn ToString) -> Self {
+        Self { path: path.display().to_string(), reason: reason.to_string() }
+    }
+}
+
 impl ResolverTls {
     /// Reads the files.
     pub(crate) fn build(&self) -> Result<ClientConfig, ResolverTlsError> {
-        let failed = |path: &PathBuf, reason: &dyn ToString| ResolverTlsError {
-            path: path.display().to_string(),
-            reason: reason.to_string(),
-        };
+        let failed = ResolverTlsError::new;
         let read = |path: &PathBuf| {
             let certificates = CertificateDer::pem_file_iter(path)
                 .and_then(Iterator::collect::<Result<Vec<_>, _>>);
             certificates.map_err(|error| failed(path, &error))
         };
+        // The process may have both libraries, and then no default.
+        let provider = Arc::new(library::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(Path::new(""), &error))?;
+        let builder = match self.is_insecure {
+            true => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+            false => builder.with_root_certificates(self.roots(&read)?),
+        };
+        let Some((certificate, key)) = &self.certificate else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let chain = read(certificate)?;
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+        builder.with_client_auth_cert(chain, private).map_err(|error| failed(certificate, &error))
+    }
+
+    fn roots(
+        &self,
+        read: &dyn Fn(&PathBuf) -> Result<Vec<CertificateDer<'static>>, ResolverTlsError>,
+    ) -> Result<RootCertStore, ResolverTlsError> {
         let mut roots = RootCertStore::empty();
         match &self.ca {
             Some(path) => {
                 for certificate in read(path)? {
-                    roots.add(certificate).map_err(|error| failed(path, &error))?;
+                    roots.add(certificate).map_err(|error| ResolverTlsError::new(path, &error))?;
                 }
             }
             None => {
@@ -58,13 +98,48 @@ impl ResolverTls {
                 roots.add_parsable_certificates(native.certs);
             }
         }
-        let builder = ClientConfig::builder().with_root_certificates(roots);
-        let Some((certificate, key)) = &self.certificate else {
-            return Ok(builder.with_no_client_auth());
-        };
-        let chain = read(certificate)?;
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-        builder.with_client_auth_cert(chain, private).map_err(|error| failed(certificate, &error))
+        Ok(roots)
+    }
+}
+
+/// Accepts the certificate of any server that holds its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -76,8 +151,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(tls: Option<ResolverTls>) -> Self {
-        Self { tls: tls.unwrap_or_default(), config: OnceLock::new() }
+    pub(super) fn new(tls: ResolverTls) -> Self {
+        Self { tls, config: OnceLock::new() }
     }
 
     pub(super) async fn connect(&self, base: &Base) -> io::Result<Stream> {
