@@ -161,8 +161,8 @@ impl Daemon {
             None => None,
         };
         let info = server.broker().info();
-        if let Some(cluster) = server.broker().cluster() {
-            tracing::info!("  Cluster:  {}", cluster.name());
+        if !info.cluster.is_empty() {
+            tracing::info!("  Cluster:  {}", info.cluster);
         }
         tracing::info!("  Name:     {}", info.server_name);
         tracing::info!("  ID:       {}", info.server_id);

@@ -20,6 +20,8 @@ pub(crate) struct Delegation {
     keys: Keys,
     host: String,
     name: Option<String>,
+    /// The configured name of the cluster.
+    cluster: String,
     tags: Vec<String>,
     callout: Option<CalloutOptions>,
     /// Accounts may name services themselves.
@@ -49,6 +51,8 @@ impl Delegation {
             keys,
             host: options.host.clone(),
             name: options.server_name.clone(),
+            // A contradiction has been refused: see `check`.
+            cluster: options.cluster_name().ok().flatten().unwrap_or_default(),
             tags: options.server_tags.clone(),
             is_account_unknown: callout
                 .as_ref()
@@ -86,16 +90,21 @@ impl Delegation {
     }
 
     fn server(&self) -> CalloutServer {
+        let Keys { server, curve } = self.keys.clone();
+        CalloutServer::new(self.id(), server, curve, random).with_time_zones(time_zone::offset)
+    }
+
+    // NATS 2.14: auth_callout.go processClientOrLeafCallout.
+    fn id(&self) -> ServerId {
         let id = self.keys.server.public().to_string();
-        let id = ServerId {
+        ServerId {
             name: self.name.clone().unwrap_or(id),
             host: self.host.clone(),
             version: NATS_VERSION.to_owned(),
+            cluster: self.cluster.clone(),
             tags: self.tags.clone(),
             ..ServerId::default()
-        };
-        let Keys { server, curve } = self.keys.clone();
-        CalloutServer::new(id, server, curve, random).with_time_zones(time_zone::offset)
+        }
     }
 
     /// Makes the public keys known: one is the id of the server.
@@ -171,6 +180,17 @@ fn random() -> Option<[u8; KEY_BYTES]> {
 mod tests {
     use super::*;
     use crate::options::{Account, AuthCallout as Configured};
+
+    /// With and without a port for other servers.
+    #[test]
+    fn a_service_learns_the_name_of_the_cluster() {
+        let mut options = Options::default();
+        options.cluster.name = Some("HUB".into());
+        for port in [0, -1] {
+            options.cluster.port = port;
+            assert_eq!(Delegation::of(&options).unwrap().id().cluster, "HUB");
+        }
+    }
 
     #[test]
     fn a_service_puts_users_into_configured_accounts_only() {
