@@ -51,6 +51,23 @@ fn receivers_get_the_subject_that_a_message_is_mapped_to() {
 }
 
 #[test]
+fn destinations_for_a_cluster_replace_the_others_in_it() {
+    let of = |cluster: Option<&str>| {
+        let mapping = Mapping::builder("a").to("all", 100).to_in_cluster("east", "own", 100);
+        let options = Options {
+            cluster_name: cluster.map(str::to_owned),
+            ..options(vec![mapping.build().unwrap()])
+        };
+        let mut world = World::of(Broker::new(options, (Instant::now, SystemTime::now)));
+        let (mut sender, mut all) = (world.join(), world.join());
+        world.send(&mut all, "SUB > 1\r\n");
+        world.send(&mut sender, "PUB a 0\r\n\r\n");
+        subjects(&all)
+    };
+    assert_eq!([Some("east"), Some("west"), None].map(of), [["own"], ["all"], ["all"]]);
+}
+
+#[test]
 fn a_mapped_subject_is_not_mapped_again() {
     let mut world = world(vec![to("a", "b"), to("b", "a"), to("c.*", "c.{{random(1)}}")]);
     let (mut sender, mut all) = (world.join(), world.join());

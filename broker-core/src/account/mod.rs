@@ -59,6 +59,8 @@ pub(crate) struct Account {
     members: Mutex<Members>,
     /// Held from a change of their number until the system listener has it: the last number that it gets is the newest.
     counting: Mutex<()>,
+    /// Held while its mappings are replaced.
+    mapping: Mutex<()>,
     /// The seed of its hashes.
     seed: u64,
     sharing: Sharing,
@@ -114,6 +116,7 @@ impl Account {
             max_subscriptions: AtomicUsize::new(usize::MAX),
             members: Mutex::default(),
             counting: Mutex::default(),
+            mapping: Mutex::default(),
             seed,
             sharing: Sharing::new(seed),
             #[cfg(feature = "testing")]
@@ -261,15 +264,27 @@ impl Account {
         self.max_subscriptions.store(max_subscriptions, Ordering::Relaxed);
         self.limits.store(Arc::new(limits.clone()));
         self.trace_destination.store(config.trace_destination.clone().map(Arc::new));
-        self.map(&config.mappings);
+        self.map(Some(&config.mappings));
         self.members.lock().is_removed = false;
     }
 
-    /// Replaces the mappings, unless they are the same: then the caches of all sessions would be renewed in vain.
-    fn map(&self, list: &[Mapping]) {
+    /// Resolves its mappings anew, because the name of the cluster has changed.
+    pub(crate) fn follow_cluster(&self) {
+        self.map(None);
+    }
+
+    /// Replaces the mappings (`None`: keeps the list), unless they are the same: then the caches of all sessions would be
+    /// renewed in vain.
+    fn map(&self, list: Option<&[Mapping]>) {
+        // The name is read with the lock held, so that the last one to get it has the newest.
+        let _mapping = self.mapping.lock();
+        let cluster = self.context().and_then(|context| context.cluster.load_full());
+        let cluster = cluster.as_ref().map(|name| name.as_str());
         let before = self.interest.mappings();
-        if *before.map_or_else(Arc::default, |mappings| mappings.list()) != *list {
-            self.interest.set_mappings(Mappings::new(list, None, self.seed));
+        let kept = before.as_ref().map_or_else(Arc::default, |mappings| mappings.list());
+        let list = list.unwrap_or(&kept);
+        if *kept != *list || before.is_some_and(|mappings| mappings.depends_on(cluster)) {
+            self.interest.set_mappings(Mappings::new(list, cluster, self.seed));
         }
     }
 

@@ -68,7 +68,7 @@ impl Shared {
 impl ClusterHost for Shared {
     // NATS 2.14: route.go sendAsyncInfoToClients.
     fn tell_clients(&self, cluster: &str, urls: Vec<String>, websocket_urls: Vec<String>) {
-        let mut has_changed = false;
+        let (mut has_changed, mut is_renamed) = (false, false);
         self.info.rcu(|info| {
             let mut info = Info::clone(info);
             if info.connect_urls != urls {
@@ -78,10 +78,13 @@ impl ClusterHost for Shared {
             if info.cluster != cluster {
                 self.context.cluster.store(Some(Arc::new(cluster.to_owned())));
                 cluster.clone_into(&mut info.cluster);
-                has_changed = true;
+                (has_changed, is_renamed) = (true, true);
             }
             info
         });
+        if is_renamed {
+            self.all_accounts().iter().for_each(|account| account.follow_cluster());
+        }
         let before = self.websocket_urls.swap(Some(Arc::new(websocket_urls.clone())));
         has_changed |= before.is_none_or(|before| *before != websocket_urls);
         if has_changed {

@@ -15,6 +15,8 @@ use crate::sync::Arc;
 pub(crate) struct Mappings {
     /// As configured.
     list: Arc<[Mapping]>,
+    /// The cluster for which they are resolved.
+    cluster: Option<Box<str>>,
     /// By subject, for sources without wildcards.
     literal: HashMap<Box<[u8]>, Shares, FixedState>,
     wildcard: Vec<(Mapping, Shares)>,
@@ -61,12 +63,18 @@ impl Mappings {
             }
         }
         sort_by(&mut wildcard, |(one, _), (other, _)| one.cmp_narrowness(other));
-        Some(Self { list: list.into(), literal, wildcard })
+        Some(Self { list: list.into(), cluster: cluster.map(Into::into), literal, wildcard })
     }
 
     /// Returns the mappings as configured.
     pub(crate) fn list(&self) -> Arc<[Mapping]> {
         Arc::clone(&self.list)
+    }
+
+    /// Returns true if they may be others for a server of that cluster.
+    pub(crate) fn depends_on(&self, cluster: Option<&str>) -> bool {
+        let mut destinations = self.list.iter().flat_map(|mapping| &mapping.destinations);
+        self.cluster.as_deref() != cluster && destinations.any(|one| one.cluster.is_some())
     }
 
     /// Returns the result for a subject; `None` if no mapping matches it.

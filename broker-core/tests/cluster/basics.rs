@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use broker_core::account::{AccountConfig, GLOBAL, Mapping};
 use broker_core::cluster::{RoutePermissions, SubjectPermission};
 use broker_core::endpoint::{Scratch, WriteHandle};
 use broker_core::session::client::Arrival;
@@ -373,6 +374,30 @@ fn only_the_interest_that_changed_permissions_concern_is_sent_again() {
     set(&mesh, 1, Some(RoutePermissions { import: deny("b"), export: None }));
     assert_eq!(arrives(&mut mesh).0, [1, 0]);
     drop(many);
+}
+
+#[test]
+fn mappings_follow_the_name_of_the_cluster() {
+    let mut options = options(0, &[]);
+    let mapping = Mapping::builder("a").to("all", 100).to_in_cluster("renamed", "own", 100);
+    let account = AccountConfig::new(GLOBAL).with_mapping(mapping.build().unwrap());
+    options.accounts = vec![account.into()];
+    let mut mesh = Mesh::start(vec![options]);
+    let client = mesh.nodes[0].broker.client();
+    let mut all = block_on(client.subscribe(">")).unwrap();
+    let mut subject = || {
+        block_on(client.publish("a", "".into())).unwrap();
+        all.try_next().map(|message| message.subject.to_string())
+    };
+    assert_eq!(subject().as_deref(), Some("all"));
+    for (name, expected) in [("renamed", "own"), ("C", "all")] {
+        let change = |options: &mut Options| {
+            options.cluster.as_mut().unwrap().name = Some(name.into());
+        };
+        let _ = mesh.nodes[0].broker.update_options(change);
+        mesh.pass(Duration::from_secs(1));
+        assert_eq!(subject().as_deref(), Some(expected), "{name}");
+    }
 }
 
 #[test]
