@@ -209,7 +209,7 @@ def ordered(value):
         for key in ("subscriptions_list", "accounts"):
             if isinstance(value.get(key), list):
                 value[key] = sorted(value[key], key=lambda one: (one.get("cid"), one.get("sid")) if isinstance(one, dict) else one)
-        for key, by in (("subscriptions_list_detail", "sid"), ("account_statz", "acc")):
+        for key, by in (("subscriptions_list_detail", "sid"), ("account_statz", "acc"), ("imports", "local_subject")):
             if isinstance(value.get(key), list):
                 value[key].sort(key=lambda one: one[by])
         return value
