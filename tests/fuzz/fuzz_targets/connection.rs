@@ -2,8 +2,12 @@
 
 #![no_main]
 
+#[path = "connection/orders.rs"]
+mod orders;
+
 use std::cell::RefCell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,15 +19,17 @@ use broker_core::auth::Token;
 use broker_net::testing::{Certificates, false_readiness};
 use broker_net::websocket::Deflate;
 use broker_net::{Listener, ListenerKind, LocalStream, Server, WebsocketOptions};
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::{TcpSocket, UnixStream};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::{unconstrained, yield_now};
-use tokio::time::sleep;
+use tokio::time::{advance, sleep};
 use tokio_rustls::TlsConnector;
+
+use crate::orders::{Order, Orders};
 
 /// Cannot be guessed.
 const TOKEN: &str = "7f1d0c4e-a token that cannot be guessed";
@@ -35,13 +41,31 @@ const TURNS_TO_ANSWER: usize = 64;
 /// turns, and idle tasks get none.
 const TURNS_TO_REST: usize = 400;
 
+/// The number of turns without a turn of the servers' tasks after which these are idle. In each turn all tasks that
+/// were woken in the last one run.
+const QUIET_TURNS: usize = 3;
+
 fuzz_target!(|data: &[u8]| {
     let [stack, cuts, said @ ..] = data else { return };
+    let (stack, cuts, said) = (*stack, usize::from(*cuts), said.to_vec());
     WORLD.with_borrow_mut(|world| {
-        let World { runtime, servers } = world;
-        // The loop counts its own turns.
-        runtime.block_on(unconstrained(servers.play(*stack, usize::from(*cuts), said)));
+        let mut servers = world.servers.take().expect("the servers of the last input");
+        // A task: the future of `block_on` is woken by a system call for each turn. It counts its own turns.
+        let playing = world.runtime.spawn(unconstrained(async move {
+            servers.play(stack, cuts, &said).await;
+            servers
+        }));
+        world.servers = Some(world.runtime.block_on(playing).expect("no panic"));
     });
+});
+
+// Bytes changed at random seldom make a line, a frame or a sensible order of things.
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    if size >= 8 && seed % 2 == 0 {
+        fuzzer_mutate(data, size, max_size)
+    } else {
+        orders::write(&mut data[..max_size], size, seed / 2)
+    }
 });
 
 thread_local! {
@@ -51,7 +75,8 @@ thread_local! {
 /// A single thread, and a clock that moves only when all tasks are idle.
 struct World {
     runtime: Runtime,
-    servers: Servers,
+    /// Lent to the task that plays an input.
+    servers: Option<Box<Servers>>,
 }
 
 struct Servers {
@@ -94,7 +119,7 @@ impl World {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
         let servers = runtime.block_on(Servers::start());
-        Self { runtime, servers }
+        Self { runtime, servers: Some(Box::new(servers)) }
     }
 }
 
@@ -152,7 +177,7 @@ impl Servers {
             At::Closed => &mut self.closed,
             At::Proxied => &mut self.proxied,
         };
-        let mut orders = Orders(said);
+        let mut orders = Orders::new(said);
         while let Some(order) = orders.next(client.framing.is_some()) {
             if client.heed(order, cuts).await.is_err() {
                 break;
@@ -162,13 +187,18 @@ impl Servers {
         neighbour.comes_to_rest().await;
         // Past lingering and the authentication timeout.
         for pause in [300, 2500] {
-            sleep(Duration::from_millis(pause)).await;
+            // Not `sleep`, which would stop at each second for the tasks of all servers.
+            advance(Duration::from_millis(pause)).await;
             neighbour.is_served().await;
             neighbour.comes_to_rest().await;
         }
         drop(client);
-        // After this even a connection that is drained, or that was not read, is closed.
-        sleep(Duration::from_secs(15)).await;
+        // After this even a connection that is drained, or that was not read, is closed: one deadline may follow
+        // another.
+        for _ in 0..4 {
+            advance(Duration::from_secs(4)).await;
+            neighbour.comes_to_rest().await;
+        }
         neighbour.is_served().await;
         let stats = neighbour.server.broker().stats();
         assert_eq!((stats.connections, stats.subscriptions), (1, 1), "a connection remains");
@@ -183,7 +213,7 @@ impl Servers {
             Proxied => &self.proxied.server,
         };
         let piped = |at, way| -> Box<dyn Stream> { Box::new(server(at).connect_by(way)) };
-        let framed = |compressed| Frames { is_offered: compressed, deflate: Deflate::new() };
+        let framed = |compressed| Frames { is_offered: compressed, deflate: None };
         let (stream, framing, at): (Box<dyn Stream>, Option<Frames>, At) = match stack {
             0..=15 => (Box::new(self.open.server.connect()), None, Open),
             16..=31 => {
@@ -242,16 +272,20 @@ enum At {
     Proxied,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Polls once: what is not ready is not waited for.
+fn now<T>(poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    poll(&mut Context::from_waker(Waker::noop()))
+}
 
 /// Returns available input; empty if there is none, `None` at the end.
 fn read_now(stream: &mut (impl Stream + ?Sized)) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; 16 << 10];
-    let mut room = ReadBuf::new(&mut bytes);
-    let mut cx = Context::from_waker(Waker::noop());
-    match Pin::new(stream).poll_read(&mut cx, &mut room) {
+    let mut bytes = [MaybeUninit::uninit(); 16 << 10];
+    let mut room = ReadBuf::uninit(&mut bytes);
+    match now(|cx| Pin::new(stream).poll_read(cx, &mut room)) {
         Poll::Pending => Some(Vec::new()),
         Poll::Ready(Ok(())) if !room.filled().is_empty() => Some(room.filled().to_vec()),
         Poll::Ready(_) => None,
@@ -319,7 +353,7 @@ impl Neighbour {
             yield_now().await;
             let now = self.server.turns();
             quiet = if now == turns { quiet + 1 } else { 0 };
-            if quiet == 8 {
+            if quiet == QUIET_TURNS {
                 return;
             }
             turns = now;
@@ -330,78 +364,14 @@ impl Neighbour {
 
 /// Writes without waiting; there is room.
 fn write_now(stream: &mut LocalStream, bytes: &[u8]) {
-    let mut cx = Context::from_waker(Waker::noop());
-    let written = Pin::new(stream).poll_write(&mut cx, bytes);
+    let written = now(|cx| Pin::new(stream).poll_write(cx, bytes));
     assert!(matches!(written, Poll::Ready(Ok(len)) if len == bytes.len()), "{written:?}");
-}
-
-/// An instruction to the client.
-enum Order {
-    /// Sends the bytes unchanged.
-    Send(Vec<u8>),
-    /// Sends the bytes in a frame that begins with this byte.
-    Frame(u8, Vec<u8>),
-    Compressed(Vec<u8>),
-    Yield,
-    Read,
-    Wait(Duration),
-    HalfClose,
-}
-
-/// Lines of ordinary clients.
-const LINES: [&[u8]; 12] = [
-    b"CONNECT {\"verbose\":false,\"headers\":true}\r\n",
-    b"CONNECT {\"verbose\":true,\"pedantic\":true}\r\n",
-    b"SUB > 1\r\n",
-    b"SUB a.* q 2\r\n",
-    b"UNSUB 1 1\r\n",
-    b"PING\r\n",
-    b"PONG\r\n",
-    b"FOO\r\n",
-    b"PUB a.b 4\r\nbody\r\n",
-    b"HPUB a.b 12 16\r\nNATS/1.0\r\n\r\nbody\r\n",
-    b"PUB a.b 50000\r\n",
-    b"PUB a.b 70000\r\n",
-];
-
-/// The remaining orders.
-struct Orders<'a>(&'a [u8]);
-
-impl Orders<'_> {
-    fn next(&mut self, is_framed: bool) -> Option<Order> {
-        let [kind, size, rest @ ..] = self.0 else { return None };
-        let (kind, size) = (*kind, usize::from(*size));
-        let (taken, behind) = rest.split_at(size.min(rest.len()));
-        let send = |bytes: Vec<u8>| {
-            if is_framed { Order::Frame(0x82, bytes) } else { Order::Send(bytes) }
-        };
-        let takes_more = matches!(kind % 16, 0..=5);
-        self.0 = if takes_more { behind } else { rest };
-        Some(match kind % 16 {
-            0..=1 => Order::Send(taken.to_vec()),
-            2..=3 => send(taken.to_vec()),
-            4 => Order::Compressed(taken.to_vec()),
-            // An invalid or truncated deflate stream.
-            5 => Order::Frame(if size % 2 == 0 { 0xc2 } else { 0x42 }, taken.to_vec()),
-            6..=7 => send(LINES[size % LINES.len()].to_vec()),
-            8 => Order::Compressed(LINES[size % LINES.len()].to_vec()),
-            9 => send(vec![b'x'; size * 256]),
-            10 => Order::Compressed(vec![0; size << 12]),
-            11 => Order::Compressed([&b"FOO "[..], &vec![b'y'; size << 7]].concat()),
-            // Control frames, and an invalid one.
-            12 => Order::Frame([0x88, 0x89, 0x8a, 0x80, 0x83, 0xc8][size % 6], vec![3; size / 2]),
-            13 => Order::Read,
-            14 => Order::Wait(Duration::from_millis(size as u64 * 20)),
-            // Only one in sixteen, because half-closing hides what later orders would show.
-            _ if size % 16 == 0 => Order::HalfClose,
-            _ => Order::Yield,
-        })
-    }
 }
 
 struct Frames {
     is_offered: bool,
-    deflate: Deflate,
+    /// Takes long to make: made for the first message.
+    deflate: Option<Deflate>,
 }
 
 struct Client {
@@ -430,9 +400,14 @@ impl Client {
             Order::Send(bytes) => bytes,
             Order::Frame(first, payload) => frame(first, &payload),
             Order::Compressed(text) => match &mut self.framing {
-                Some(framing) => {
-                    frame(0xc2, &framing.deflate.message([&*text].into_iter(), 15).to_vec())
-                }
+                Some(framing) => frame(
+                    0xc2,
+                    &framing
+                        .deflate
+                        .get_or_insert_with(Deflate::new)
+                        .message([&*text].into_iter(), 15)
+                        .to_vec(),
+                ),
                 None => text,
             },
             Order::Yield => {
@@ -460,8 +435,7 @@ impl Client {
         let mut turns = 0;
         for mut piece in bytes.chunks(size.max(1)) {
             while !piece.is_empty() {
-                let mut cx = Context::from_waker(Waker::noop());
-                match Pin::new(&mut *self.stream).poll_write(&mut cx, piece) {
+                match now(|cx| Pin::new(&mut *self.stream).poll_write(cx, piece)) {
                     Poll::Ready(Ok(len)) => piece = &piece[len..],
                     Poll::Ready(Err(error)) => return Err(error),
                     Poll::Pending if turns == TURNS_TO_ANSWER => return Ok(()),
@@ -471,8 +445,7 @@ impl Client {
                     }
                 }
             }
-            let mut cx = Context::from_waker(Waker::noop());
-            let _ = Pin::new(&mut *self.stream).poll_flush(&mut cx);
+            let _ = now(|cx| Pin::new(&mut *self.stream).poll_flush(cx));
             if cuts > 0 {
                 yield_now().await;
             }
