@@ -77,6 +77,12 @@ impl QueueMemory {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
+    /// Returns the memory of the spare blocks that no thread keeps for itself.
+    #[cfg(test)]
+    pub(super) fn spare_bytes(&self) -> usize {
+        self.spare_bytes.load(Ordering::Relaxed)
+    }
+
     /// Frees spare blocks of `bytes` together, or all.
     pub(crate) fn free_spare(&self, bytes: usize) {
         let mut spare = self.spare.lock();
@@ -158,7 +164,8 @@ pub(super) struct SpareBlocks {
 }
 
 impl SpareBlocks {
-    /// Returns an empty block with room for at least `bytes`; of full size if `wants_whole`.
+    /// Returns an empty block with room for at least `bytes`; of full size if `wants_whole`, or if half of it is too
+    /// small.
     pub(super) fn take(
         &mut self,
         bytes: usize,
@@ -171,7 +178,8 @@ impl SpareBlocks {
         if let Some(block) = self.whole.pop() {
             return block;
         }
-        if wants_whole {
+        // A small block of that size would be whole too: others would keep it, and the next one would be fresh memory.
+        if wants_whole || bytes > BLOCK_BYTES / 2 {
             return memory.take().unwrap_or_else(|| Vec::with_capacity(BLOCK_BYTES));
         }
         let mut block = self.small.pop().unwrap_or_default();

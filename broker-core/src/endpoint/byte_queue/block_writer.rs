@@ -103,9 +103,16 @@ impl<'a> BlockWriter<'a> {
             self.from = 0;
             self.seal(Piece::Block(full));
         } else {
-            // Small blocks grow until they are one.
-            let room = (state.open.capacity() * 2).clamp(bytes, BLOCK_BYTES);
-            state.open.reserve(room.saturating_sub(state.open.len()).max(bytes));
+            // Small blocks grow until a spare one of full size takes their place.
+            let len = state.open.len();
+            let room = (state.open.capacity() * 2).max(len + bytes).next_power_of_two();
+            if room >= BLOCK_BYTES {
+                let mut whole = scratch.block(len + bytes, true, &state.memory);
+                whole.extend_from_slice(&state.open);
+                scratch.give_back(std::mem::replace(&mut state.open, whole), &state.memory);
+            } else {
+                state.open.reserve_exact(room - len);
+            }
         }
     }
 
@@ -116,5 +123,51 @@ impl<'a> BlockWriter<'a> {
         }
         state.sealed_bytes += piece.held_bytes();
         state.sealed.push_back(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::blocks::QueueMemory;
+    use crate::limits::Limits;
+    use crate::sync::Arc;
+
+    /// As in a fan-out, in which every queue begins with a small block. Blocks that only ever are given back would
+    /// fill the memory for spare ones.
+    #[test]
+    fn queues_that_grow_from_small_blocks_reuse_the_blocks_given_back() {
+        const QUEUES: usize = 10;
+        let memory = Arc::<QueueMemory>::default();
+        memory.set_limits(&Limits::default());
+        let mut scratch = Scratch::new();
+        for message_bytes in [100, 40_000] {
+            for _ in 0..50 {
+                let mut states: Vec<State> = Vec::new();
+                for _ in 0..QUEUES {
+                    let mut state = State { memory: Arc::clone(&memory), ..State::default() };
+                    state.open = scratch.block(message_bytes, false, &memory);
+                    let mut out = BlockWriter::new(&mut state, &mut scratch);
+                    for _ in 0..BLOCK_BYTES / message_bytes * 2 {
+                        out.block(message_bytes).extend(std::iter::repeat_n(b'x', message_bytes));
+                    }
+                    out.finish();
+                    states.push(state);
+                }
+                for state in states {
+                    assert_eq!(
+                        state.pending_bytes,
+                        BLOCK_BYTES / message_bytes * 2 * message_bytes
+                    );
+                    scratch.give_back(state.open, &memory);
+                    for piece in state.sealed {
+                        let Piece::Block(block) = piece else { unreachable!("nothing is shared") };
+                        scratch.give_back(block, &memory);
+                    }
+                }
+            }
+            let spare = memory.spare_bytes();
+            assert!(spare <= 2 * QUEUES * 2 * BLOCK_BYTES, "{message_bytes}: {spare}");
+        }
     }
 }
