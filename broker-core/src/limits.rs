@@ -258,10 +258,14 @@ pub(crate) const PATIENCE_SLICES: u8 = 64;
 /// Ours: NATS 2.14 keeps any number.
 pub(crate) const REMOTE_LATENCIES: usize = 16_384;
 
-/// The longest pause between PINGs on a route: a silent server is noticed within ten seconds. The PING after the last
+/// The longest pause between PINGs on a route by default: a silent server is noticed within ten seconds. The PING after the last
 /// input is left out, two stay unanswered, and the route is closed when the next one is due: four pauses.
 /// Ours: NATS 2.14 has 30 s.
 pub const ROUTE_PING: Duration = Duration::from_secs(2);
+
+/// The longest pause between PINGs on a route that can be configured.
+// NATS 2.14: route.go defaultRouteMaxPingInterval.
+pub const ROUTE_PING_MAX: Duration = Duration::from_secs(30);
 
 /// The number of filters in which one route may state interest: some gigabytes of memory.
 pub const ROUTE_SUBSCRIPTIONS: usize = 16 << 20;

@@ -169,7 +169,8 @@ impl TransportInfo {
                 info.tls_available = listener.is_tls;
                 // NATS 2.14: server.go sendLDMToClients.
                 let own = if info.ldm { &[][..] } else { &listener.connect_urls[..] };
-                info.connect_urls = websocket_urls.unwrap_or(own).to_vec();
+                info.connect_urls =
+                    websocket_urls.filter(|urls| !urls.is_empty()).unwrap_or(own).to_vec();
             }
             Self::Unix | Self::Memory | Self::Stream => {
                 info.tls_required = false;

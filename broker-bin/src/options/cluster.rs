@@ -56,7 +56,7 @@ section! {
     /// Compression of routes.
     compression: Compression = Compression::default() => block(Compression::block).at_once();
     /// Like the top level's.
-    ping_interval: Option<Duration> = None => duration().unset("the top level's, at most 30s").at_once();
+    ping_interval: Option<Duration> = None => duration().unset("the top level's, at most 2s").at_once();
     /// Like the top level's.
     ping_max: i64 = 0 => integer(0, MANY).unset("the top level's").at_once();
     /// Like the top level's.

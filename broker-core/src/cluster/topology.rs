@@ -53,6 +53,8 @@ pub(super) struct Topology {
     /// Clients are no longer sent to this server.
     has_announced_end: bool,
     is_started: bool,
+    /// Another server has told addresses of its listeners for clients, or for WebSocket clients.
+    has_peer_urls: (bool, bool),
     /// The number of routes that this server has made again after they were lost.
     reconnects: u64,
 }
@@ -88,6 +90,7 @@ impl Topology {
             is_ending: false,
             has_announced_end: false,
             is_started: false,
+            has_peer_urls: (false, false),
             reconnects: 0,
             options,
         };

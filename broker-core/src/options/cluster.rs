@@ -44,7 +44,7 @@ pub struct ClusterOptions {
     pub advertise: Option<(String, u16)>,
     /// The compression of routes. `compression`.
     pub compression: CompressionOptions,
-    /// The pause between PINGs; `None` for that of clients, at most 30 s. `ping_interval`.
+    /// The pause between PINGs, at most 30 s; `None` for that of clients, at most 2 s. `ping_interval`.
     pub ping_interval: Option<Duration>,
     /// The number of PINGs without an answer after which a route is closed; `None` for that of clients. `ping_max`.
     pub ping_max: Option<u32>,

@@ -311,6 +311,8 @@ impl Topology {
         if is_first && let Some(remote) = self.remotes.get_mut(&info.server_id) {
             remote.urls.clone_from(&info.connect_urls);
             remote.websocket_urls.clone_from(&info.ws_connect_urls);
+            self.has_peer_urls.0 |= !info.connect_urls.is_empty();
+            self.has_peer_urls.1 |= !info.ws_connect_urls.is_empty();
             if !self.options.no_advertise {
                 effects.push(Effect::Urls);
             }

@@ -81,15 +81,21 @@ impl Topology {
         is_told.then_some(Effect::Urls).into_iter().collect()
     }
 
-    /// Returns the addresses of all servers' listeners for clients: first those of this server, unless it ends.
+    /// Returns the addresses of all servers' listeners for clients: first those of this server, unless it ends, or no
+    /// other server has ever told of its own: alone they tell clients nothing.
     // NATS 2.14: server.go updateServerINFOAndSendINFOToClients.
     pub(in crate::cluster) fn client_urls(&self) -> (Vec<String>, Vec<String>) {
-        let (mut urls, mut websocket_urls) = if self.has_announced_end {
-            (Vec::new(), Vec::new())
-        } else {
-            (self.own.connect_urls.clone(), self.own.ws_connect_urls.clone())
-        };
-        for remote in self.remotes.values().filter(|_| !self.options.no_advertise) {
+        let (mut urls, mut websocket_urls) = <(Vec<String>, Vec<String>)>::default();
+        if self.options.no_advertise {
+            return (urls, websocket_urls);
+        }
+        if self.has_peer_urls.0 && !self.has_announced_end {
+            urls.clone_from(&self.own.connect_urls);
+        }
+        if self.has_peer_urls.1 && !self.has_announced_end {
+            websocket_urls.clone_from(&self.own.ws_connect_urls);
+        }
+        for remote in self.remotes.values() {
             add(&mut urls, &remote.urls);
             add(&mut websocket_urls, &remote.websocket_urls);
         }

@@ -708,6 +708,10 @@ fn a_server_that_joins_while_the_end_is_announced_is_told_of_it() {
 fn clients_are_told_of_listeners_until_the_last_route_is_lost_or_the_server_leaves() {
     let mut a = server("A", options());
     let urls = |a: &Topology| a.client_urls().0;
+    assert_eq!(urls(&a), [""; 0], "its own alone tells clients nothing");
+    a.accepts(1, RouteInfo { connect_urls: Vec::new(), ..told("D", 3, 0) });
+    assert_eq!(urls(&a), [""; 0]);
+    a.handle_lost(1, 0);
     a.accepts(1, told("B", 3, 0));
     a.accepts(2, told("B", 3, 1));
     a.accepts(3, told("C", 3, 0));
@@ -719,6 +723,14 @@ fn clients_are_told_of_listeners_until_the_last_route_is_lost_or_the_server_leav
     assert_eq!(a.handle_lost(3, 0), NOTHING);
     assert_eq!(a.handle_lost(2, 0), [Effect::Urls]);
     assert_eq!((urls(&a), a.remote_count()), (vec!["A:4222".into()], 0));
+}
+
+#[test]
+fn a_server_that_does_not_advertise_tells_clients_of_no_listener() {
+    let mut a = server("A", ClusterOptions { no_advertise: true, ..options() });
+    let (_, effects) = a.accepts(1, told("B", 3, 0));
+    assert!(!effects.contains(&Effect::Urls), "{effects:?}");
+    assert_eq!(a.client_urls(), (Vec::new(), Vec::new()));
 }
 
 #[test]

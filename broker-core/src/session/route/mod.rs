@@ -23,9 +23,10 @@ use std::time::Instant;
 use super::accounts::Accounts;
 use super::ping::Ping;
 use crate::auth::{Compute, Denied, Grant};
-use crate::cluster::{Cluster, CompressionMode, Refusal, RouteLink};
+use crate::cluster::{Cluster, ClusterOptions, CompressionMode, Refusal, RouteLink};
 use crate::endpoint::{ByteQueue, Endpoint, Kind, RouteEncoder, Scratch, WriteHandle, WriteWait};
 use crate::error::CloseReason;
+use crate::limits::{Limits, ROUTE_PING, ROUTE_PING_MAX};
 use crate::proto::encode;
 use crate::proto::route::{RouteLimits, RouteParser};
 use crate::session::client::HandshakeOrder;
@@ -225,13 +226,12 @@ impl RouteSession {
 
 /// Returns the limits of clients with those that routes have of their own.
 // NATS 2.14: client.go adjustPingInterval.
-fn limits_of(
-    limits: &crate::limits::Limits,
-    own: &crate::cluster::ClusterOptions,
-) -> crate::limits::Limits {
+fn limits_of(limits: &Limits, own: &ClusterOptions) -> Limits {
     let mut limits = limits.clone();
-    let interval = own.ping_interval.unwrap_or(limits.ping_interval);
-    limits.ping_interval = interval.min(crate::limits::ROUTE_PING);
+    limits.ping_interval = match own.ping_interval {
+        Some(own) => own.min(ROUTE_PING_MAX),
+        None => limits.ping_interval.min(ROUTE_PING),
+    };
     limits.ping_max = own.ping_max.unwrap_or(limits.ping_max);
     limits
 }

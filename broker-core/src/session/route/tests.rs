@@ -283,3 +283,17 @@ fn changes_of_interest_are_written_when_another_thread_writes_what_was_before_th
         assert!(sent().contains("RS+ $G work"), "{}", sent());
     });
 }
+
+/// What is not configured is short, so that a silent server is noticed soon; what is, stays.
+#[test]
+fn routes_are_pinged_at_the_configured_interval() {
+    let of = |of_clients, of_routes: Option<u64>| {
+        let clients = Duration::from_secs(of_clients);
+        let limits = Limits { ping_interval: clients, ..Limits::default() };
+        let ping_interval = of_routes.map(Duration::from_secs);
+        let own = ClusterOptions { ping_interval, ..ClusterOptions::default() };
+        super::limits_of(&limits, &own).ping_interval.as_secs()
+    };
+    assert_eq!((of(120, None), of(1, None)), (2, 1));
+    assert_eq!((of(120, Some(5)), of(1, Some(5)), of(1, Some(31))), (5, 5, 30));
+}
