@@ -44,7 +44,7 @@ impl Broker {
     }
 
     /// Sets the addresses of this server's listeners for clients and for WebSocket, which the other servers tell their
-    /// clients, and INFO.
+    /// clients, and INFO once another server has told its own.
     pub fn set_client_urls(&self, urls: Vec<String>, websocket_urls: Vec<String>) {
         if let Some(cluster) = self.cluster() {
             cluster.set_client_urls(urls, websocket_urls, &*self.shared);
