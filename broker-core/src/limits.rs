@@ -258,8 +258,8 @@ pub(crate) const PATIENCE_SLICES: u8 = 64;
 /// Ours: NATS 2.14 keeps any number.
 pub(crate) const REMOTE_LATENCIES: usize = 16_384;
 
-/// The longest pause between PINGs on a route by default: a silent server is noticed within ten seconds. The PING after the last
-/// input is left out, two stay unanswered, and the route is closed when the next one is due: four pauses.
+/// The longest pause between PINGs on a route by default: a silent server is noticed within ten seconds. The PING after
+/// the last input is left out, two stay unanswered, and the route is closed when the next one is due: four pauses.
 /// Ours: NATS 2.14 has 30 s.
 pub const ROUTE_PING: Duration = Duration::from_secs(2);
 

@@ -81,8 +81,8 @@ impl Topology {
         is_told.then_some(Effect::Urls).into_iter().collect()
     }
 
-    /// Returns the addresses of all servers' listeners for clients: first those of this server, unless it ends, or no
-    /// other server has ever told of its own: alone they tell clients nothing.
+    /// Returns the addresses of all servers' listeners for clients: none with `no_advertise`; first those of this server,
+    /// unless it ends, or no other server has told any yet: a client knows the one that it has connected to.
     // NATS 2.14: server.go updateServerINFOAndSendINFOToClients.
     pub(in crate::cluster) fn client_urls(&self) -> (Vec<String>, Vec<String>) {
         let (mut urls, mut websocket_urls) = <(Vec<String>, Vec<String>)>::default();

@@ -284,7 +284,7 @@ fn changes_of_interest_are_written_when_another_thread_writes_what_was_before_th
     });
 }
 
-/// What is not configured is short, so that a silent server is noticed soon; what is, stays.
+/// The default is short, so that a silent server is noticed soon. A configured interval is kept, up to 30 s.
 #[test]
 fn routes_are_pinged_at_the_configured_interval() {
     let of = |of_clients, of_routes: Option<u64>| {

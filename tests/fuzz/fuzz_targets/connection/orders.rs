@@ -1,4 +1,4 @@
-//! What the client of an input does.
+//! Instructions to the client, decoded from an input, and a mutator that writes them.
 
 use std::time::Duration;
 
